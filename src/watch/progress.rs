@@ -1,0 +1,91 @@
+//! Progress: periodic notifications for watches that asked for them, and answers to requests. Both say that
+//! everything up to a revision has been delivered, so they are made only when nothing else is left to say.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::consumer::Consumer;
+use super::response::{Kind, Response, WATCH_ID_NONE};
+use super::state::{Phase, Shared};
+use super::stream::Stream;
+
+/// When the next periodic notifications of a stream are due.
+pub(super) struct Ticker {
+    interval: Duration,
+    due: Option<Instant>,
+}
+
+impl Ticker {
+    /// The interval is drawn once for each stream, up to a tenth longer, so that streams do not fire together
+    /// (etcd 12.2).
+    pub(super) fn new(interval_ms: u32) -> Self {
+        let jitter_ms = RandomState::new().hash_one(interval_ms) % (u64::from(interval_ms) / 10 + 1);
+        Self { interval: Duration::from_millis(u64::from(interval_ms) + jitter_ms), due: None }
+    }
+}
+
+impl Consumer {
+    /// When the consumer must look again although nothing happened: the next tick, or the end of a pause.
+    pub(super) fn wake_at(&mut self, stream: &Stream) -> Option<Instant> {
+        let shared = stream.shared();
+        if shared.notify_count == 0 {
+            self.ticker.due = None;
+        } else if self.ticker.due.is_none() {
+            self.ticker.due = Instant::now().checked_add(self.ticker.interval);
+        }
+        let pauses = || shared.watches().filter_map(|watch| watch.pause).map(|pause| pause.until).min();
+        let pause = if shared.behind_count > 0 { pauses() } else { None };
+        [self.ticker.due, pause].into_iter().flatten().min()
+    }
+}
+
+/// Everything up to the answer has been delivered to every watch that has started; `None` while one is behind
+/// and has not reached `least` yet.
+fn delivered(shared: &Shared, matched: i64) -> i64 {
+    let mut upto = matched;
+    for watch in shared.watches() {
+        if let Phase::Behind { from } = watch.phase {
+            upto = upto.min(from - 1);
+        }
+    }
+    upto
+}
+
+/// Whether a request for progress could be answered now.
+pub(super) fn can_answer(shared: &Shared, matched: i64) -> bool {
+    let Some(least) = shared.progress_requests.front() else { return false };
+    shared.ring.is_empty() && delivered(shared, matched) >= *least
+}
+
+/// Queues what is due. `matched` was read before the ring was emptied, so all up to there has been handed out.
+pub(super) fn answer(consumer: &mut Consumer, stream: &Arc<Stream>, matched: i64) {
+    let mut shared = stream.shared();
+    if shared.end.is_some() || !shared.controls.is_empty() || !shared.ring.is_empty() {
+        return;
+    }
+    while let Some(least) = shared.progress_requests.front().copied() {
+        let upto = delivered(&shared, matched);
+        if upto < least {
+            break;
+        }
+        shared.progress_requests.pop_front();
+        consumer.ready.push_back(Response::control(Kind::Progress, WATCH_ID_NONE, upto, upto + 1));
+    }
+    let now = Instant::now();
+    if consumer.ticker.due.is_none_or(|due| due > now) {
+        return;
+    }
+    consumer.ticker.due = now.checked_add(consumer.ticker.interval);
+    for watch in shared.places.iter_mut().flatten() {
+        let started = matches!(watch.phase, Phase::Live { .. }) && watch.spec.starts_at <= matched;
+        let idle = !std::mem::take(&mut watch.active);
+        if watch.spec.progress_notify && started && idle {
+            watch.next_revision = watch.next_revision.max(matched + 1);
+            let mut response = Response::control(Kind::Progress, watch.spec.id, matched, matched + 1);
+            response.watch_data = watch.spec.data;
+            response.birth = watch.birth;
+            consumer.ready.push_back(response);
+        }
+    }
+}
