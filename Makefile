@@ -63,8 +63,8 @@ build: ## Builds libwatch.so and libwatch.a into target/release
 
 .PHONY: build-dev
 build-dev:
-	$(say) "build-dev: the C library with its assertions on"
-	@$(CARGO) build -p watch-capi
+	$(say) "build-dev: the core and the C library with their assertions on"
+	@$(CARGO) build
 
 header_number = $(shell sed -n 's/^.define WATCH_$(1) \([0-9]*\).*/\1/p' $(root)/include/watch.h)
 major = $(call header_number,VERSION_MAJOR)

@@ -1,6 +1,7 @@
 //! The one door to shared memory and threads: std's own, or loom's when the model checker schedules them
 //! (`--cfg loom`). Concurrent code takes these names from here and nowhere else.
 
+#[allow(unused_imports, reason = "offers the whole set, so that new code does not go round it")]
 #[cfg(not(loom))]
 pub use std::{
     sync::{
@@ -10,6 +11,7 @@ pub use std::{
     thread,
 };
 
+#[allow(unused_imports, reason = "offers the whole set, so that new code does not go round it")]
 #[cfg(loom)]
 pub use loom::{
     sync::{

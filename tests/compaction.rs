@@ -118,7 +118,8 @@ fn a_physical_compaction_gives_space_back() {
             assert!(after <= 200_000, "20 keys are left, in {after} bytes");
             assert_eq!(store.get(b"key-007", 0).unwrap().kv(0).version, 200);
         }
-        let sizes = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
+        let sizes =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
         assert!(sizes.sum::<u64>() <= 400_000, "the files are gone");
     });
 }
@@ -281,7 +282,8 @@ fn every_revision_from_the_compaction_on_agrees_with_a_model() {
         for revision in (at..=store.revision()).step_by(7) {
             let request = RangeRequest { key: ALL.0, range_end: ALL.1, revision, ..Default::default() };
             let result = store.range(&request).unwrap();
-            let read = result.iter().map(|kv| (text(kv.key), (text(kv.value), kv.create_revision, kv.version)));
+            let read =
+                result.iter().map(|kv| (text(kv.key), (text(kv.value), kv.create_revision, kv.version)));
             let read: BTreeMap<_, _> = read.collect();
             assert!(read == history[revision as usize], "revision {revision} after compaction {at}");
         }

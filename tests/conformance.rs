@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use common::*;
 use libwatch::{
     Compare, CompareResult, CompareTarget, CreateRequest, DeleteRangeRequest, DeleteRangeResult, Error,
-    ErrorCode, EventType, KeyValue, Op, OpResult, PutRequest, PutResult, RangeRequest, RangeResult, SortOrder,
-    SortTarget, Store, Stream, TxnRequest,
+    ErrorCode, EventType, KeyValue, Op, OpResult, PutRequest, PutResult, RangeRequest, RangeResult,
+    SortOrder, SortTarget, Store, Stream, TxnRequest,
 };
 use serde_json::{Map, Value, json};
 
@@ -150,10 +150,7 @@ fn put_json(result: &PutResult) -> Map<String, Value> {
 
 fn delete_json(result: &DeleteRangeResult) -> Map<String, Value> {
     let prev: Vec<Value> = (0..result.prev_kv_count()).map(|i| kv_json(&result.prev_kv(i))).collect();
-    Map::from_iter([
-        ("deleted".to_string(), result.deleted().into()),
-        ("prev_kvs".to_string(), prev.into()),
-    ])
+    Map::from_iter([("deleted".to_string(), result.deleted().into()), ("prev_kvs".to_string(), prev.into())])
 }
 
 fn range_json(result: &RangeResult) -> Map<String, Value> {
@@ -212,13 +209,15 @@ impl Replay {
         let bytes = Bytes::of(step);
         let store = self.store.clone();
         let answer = match step["op"].as_str().unwrap() {
-            "put" => store.put(&put_request(step, &bytes)).map(|r| with(put_json(&r), "revision", r.revision())),
+            "put" => {
+                store.put(&put_request(step, &bytes)).map(|r| with(put_json(&r), "revision", r.revision()))
+            }
             "delete_range" => store
                 .delete_range(&delete_request(step, &bytes))
                 .map(|r| with(delete_json(&r), "revision", r.revision())),
-            "range" => {
-                store.range(&range_request(step, &bytes)).map(|r| with(range_json(&r), "revision", r.revision()))
-            }
+            "range" => store
+                .range(&range_request(step, &bytes))
+                .map(|r| with(range_json(&r), "revision", r.revision())),
             "txn" => store.txn(&txn_request(step, &bytes)).map(|r| {
                 let responses: Vec<Value> = r.results().iter().map(op_json).collect();
                 json!({ "revision": r.revision(), "succeeded": r.succeeded(), "responses": responses })
@@ -310,7 +309,8 @@ impl Replay {
 fn traces() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut traces: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|e| e == "json")).collect();
+    let mut traces: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|e| e == "json")).collect();
     traces.sort();
     traces
 }

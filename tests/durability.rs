@@ -39,8 +39,12 @@ fn damage(folder: &Path, needle: &str) -> String {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let mut bytes = std::fs::read(&path).unwrap();
-        let at: Vec<usize> =
-            bytes.windows(needle.len()).enumerate().filter(|w| w.1 == needle.as_bytes()).map(|w| w.0).collect();
+        let at: Vec<usize> = bytes
+            .windows(needle.len())
+            .enumerate()
+            .filter(|w| w.1 == needle.as_bytes())
+            .map(|w| w.0)
+            .collect();
         for at in at {
             bytes[at] ^= 0x10;
             std::fs::write(&path, &bytes).unwrap();
@@ -142,7 +146,8 @@ fn a_killed_process_loses_nothing_in_any_mode() {
     const TEST: &str = "a_killed_process_loses_nothing_in_any_mode";
     let options = |durability| StoreOptions { durability, ..tiny() };
     if let Some(folder) = std::env::var_os(CHILD) {
-        let durability = MODES.into_iter().find(|mode| folder.to_string_lossy().ends_with(&format!("{mode:?}")));
+        let durability =
+            MODES.into_iter().find(|mode| folder.to_string_lossy().ends_with(&format!("{mode:?}")));
         let store = Store::open(&folder, &options(durability.unwrap())).unwrap();
         fill(&store, 1000);
         println!("\nwritten");
@@ -266,9 +271,10 @@ fn a_missing_segment_is_refused() {
     let store = Store::open(folder.path(), &tiny()).unwrap();
     fill(&store, 2000);
     store.close().unwrap();
-    let holder = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).find(|path| {
-        std::fs::read(path).unwrap().windows(12).any(|window| window == b"value-001000")
-    });
+    let holder = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| std::fs::read(path).unwrap().windows(12).any(|window| window == b"value-001000"));
     std::fs::remove_file(holder.unwrap()).unwrap();
     assert_eq!(refused(Store::open(folder.path(), &tiny())), ErrorCode::Corrupt);
 }
@@ -329,7 +335,8 @@ fn in_mode_interval_writes_become_durable_by_themselves() {
 fn sync_makes_everything_durable_in_every_mode() {
     watched(|| {
         let folders = [folder(), folder(), folder()];
-        let files = folders.iter().zip(MODES).map(|(at, durability)| Store::open(at.path(), &mode(durability)));
+        let files =
+            folders.iter().zip(MODES).map(|(at, durability)| Store::open(at.path(), &mode(durability)));
         let mut stores: Vec<Store> = files.map(Result::unwrap).collect();
         stores.push(memory());
         for store in stores {

@@ -1,7 +1,7 @@
-#![cfg(loom)]
 //! Every schedule of the concurrent core that a bounded number of preemptions allows:
 //! `RUSTFLAGS="--cfg loom" cargo test --release --test loom`. A lost wake-up shows as a deadlock, which loom
 //! reports; what nothing orders is read with relaxed loads, for which loom tries every value they may return.
+#![cfg(loom)]
 
 use libwatch::loom_api::{EventCount, Publication, Ring};
 use loom::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};

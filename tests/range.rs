@@ -111,16 +111,15 @@ fn bounds_on_revisions_are_inclusive_and_do_not_change_the_count() {
 fn bounds_come_first_then_the_order_then_the_limit() {
     // etcd 14.5
     let store = five();
-    let request = RangeRequest {
-        min_mod_revision: 5,
-        sort_order: SortOrder::Descend,
-        limit: 2,
-        ..range(b"a", b"f")
-    };
+    let request =
+        RangeRequest { min_mod_revision: 5, sort_order: SortOrder::Descend, limit: 2, ..range(b"a", b"f") };
     assert_eq!(keys(&store, &request), "e d");
     assert!(store.range(&request).unwrap().more());
     assert_eq!(keys(&store, &RangeRequest { limit: 4, ..request.clone() }), "e d c a");
-    assert!(!store.range(&RangeRequest { limit: 4, ..request }).unwrap().more(), "nothing more within the bounds");
+    assert!(
+        !store.range(&RangeRequest { limit: 4, ..request }).unwrap().more(),
+        "nothing more within the bounds"
+    );
 }
 
 #[test]
@@ -202,10 +201,11 @@ fn every_range_at_every_revision_agrees_with_a_model() {
         ends.sort();
         let (from, to) = (ends[0].as_slice(), ends[1].as_slice());
         let result = store.range(&RangeRequest { revision, ..range(from, to) }).unwrap();
-        let read: Vec<_> = result.iter().map(|kv| (text(kv.key), text(kv.value), kv.create_revision, kv.version));
+        let pairs = result.iter().map(|kv| (text(kv.key), text(kv.value), kv.create_revision, kv.version));
+        let read: Vec<_> = pairs.collect();
         let then = history[revision as usize].range(from.to_vec()..to.to_vec());
         let model: Vec<_> = then.map(|(key, kv)| (text(key), kv.0.clone(), kv.1, kv.2)).collect();
-        assert_eq!(read.collect::<Vec<_>>(), model, "{} to {} at {revision}", text(from), text(to));
+        assert_eq!(read, model, "{} to {} at {revision}", text(from), text(to));
         assert_eq!(result.count() as usize, model.len());
     }
     let whole = store.range(&RangeRequest { revision: 1000, ..range(ALL.0, ALL.1) }).unwrap();

@@ -30,7 +30,8 @@ fn a_delete_that_finds_nothing_takes_no_revision() {
     // etcd 1.3, 1.4, 14.8
     let store = memory();
     put(&store, "a", "1");
-    let result = store.delete_range(&DeleteRangeRequest { key: b"b", prev_kv: true, ..Default::default() }).unwrap();
+    let result =
+        store.delete_range(&DeleteRangeRequest { key: b"b", prev_kv: true, ..Default::default() }).unwrap();
     assert_eq!((result.revision(), result.deleted(), result.prev_kv_count()), (2, 0, 0));
     delete(&store, "a");
     assert_eq!(delete(&store, "a"), 3, "a deleted key is not there to be deleted");
@@ -128,11 +129,14 @@ fn deleting_from_a_key_on_and_deleting_everything_reach_the_end() {
     for key in [b"\0".as_slice(), b"a", b"b", b"\xff\xff"] {
         put(&store, key, "x");
     }
-    let from = store.delete_range(&DeleteRangeRequest { key: b"b", range_end: b"\0", prev_kv: false }).unwrap();
+    let from =
+        store.delete_range(&DeleteRangeRequest { key: b"b", range_end: b"\0", prev_kv: false }).unwrap();
     assert_eq!(from.deleted(), 2);
-    let all = store.delete_range(&DeleteRangeRequest { key: ALL.0, range_end: ALL.1, prev_kv: false }).unwrap();
+    let all =
+        store.delete_range(&DeleteRangeRequest { key: ALL.0, range_end: ALL.1, prev_kv: false }).unwrap();
     assert_eq!(all.deleted(), 2);
-    let reversed = store.delete_range(&DeleteRangeRequest { key: b"b", range_end: b"a", prev_kv: false }).unwrap();
+    let reversed =
+        store.delete_range(&DeleteRangeRequest { key: b"b", range_end: b"a", prev_kv: false }).unwrap();
     assert_eq!((reversed.deleted(), reversed.revision()), (0, store.revision()));
 }
 
@@ -253,7 +257,10 @@ fn statistics_count_what_happened() {
         assert_eq!((stats.revision, stats.compact_revision), (4, -1));
         assert_eq!((stats.put_total, stats.delete_total, stats.txn_total), (2, 1, 1));
         assert_eq!((stats.stream_count, stats.watch_count), (1, 2));
-        assert_eq!((stats.watch_synced_count, stats.watch_unsynced_count, stats.watch_victim_count), (2, 0, 0));
+        assert_eq!(
+            (stats.watch_synced_count, stats.watch_unsynced_count, stats.watch_victim_count),
+            (2, 0, 0)
+        );
         assert_eq!((stats.event_delivered_total, stats.oldest_watch_revision), (2, 5));
         assert_eq!(stats.key_count, 2, "a deleted key counts while its history is kept");
         assert!(stats.log_bytes > 0);

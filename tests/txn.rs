@@ -2,12 +2,12 @@
 
 mod common;
 
+use CompareResult::{Equal, Greater, Less, NotEqual};
 use common::*;
 use libwatch::{
-    Compare, CompareResult, CompareTarget, DeleteRangeRequest, ErrorCode, Op, OpResult, PutRequest, RangeRequest,
-    Store, TxnRequest, TxnResult,
+    Compare, CompareResult, CompareTarget, DeleteRangeRequest, ErrorCode, Op, OpResult, PutRequest,
+    RangeRequest, Store, TxnRequest, TxnResult,
 };
-use CompareResult::{Equal, Greater, Less, NotEqual};
 
 fn op_put<'a>(key: &'a str, value: &'a str) -> Op<'a> {
     Op::Put(PutRequest { key: key.as_bytes(), value: value.as_bytes(), prev_kv: true, ..Default::default() })
@@ -56,7 +56,8 @@ fn told(result: &OpResult) -> String {
             format!("range @{} {}", range.revision(), pairs.join(" "))
         }
         OpResult::DeleteRange(delete) => {
-            let prev: Vec<String> = (0..delete.prev_kv_count()).map(|i| text(delete.prev_kv(i).key)).collect();
+            let prev: Vec<String> =
+                (0..delete.prev_kv_count()).map(|i| text(delete.prev_kv(i).key)).collect();
             format!("delete @{} {} {}", delete.revision(), delete.deleted(), prev.join(" "))
         }
         OpResult::Txn(txn) => {
@@ -126,7 +127,9 @@ fn every_target_compares_every_way() {
         (CompareTarget::Lease, 7),
     ];
     for (target, is) in numbers {
-        for (given, holding) in [(is - 1, [NotEqual, Greater]), (is, [Equal, Equal]), (is + 1, [NotEqual, Less])] {
+        for (given, holding) in
+            [(is - 1, [NotEqual, Greater]), (is, [Equal, Equal]), (is + 1, [NotEqual, Less])]
+        {
             for result in [Equal, NotEqual, Greater, Less] {
                 let held = holds(&store, vec![compare("a", target(given), result)]);
                 assert_eq!(held, holding.contains(&result), "{:?} {result:?}", target(given));
@@ -148,7 +151,9 @@ fn an_absent_key_compares_as_zeros_and_never_by_value() {
     put(&store, "gone", "v");
     delete(&store, "gone");
     for key in ["never", "gone"] {
-        for target in [CompareTarget::Version, CompareTarget::Create, CompareTarget::Mod, CompareTarget::Lease] {
+        for target in
+            [CompareTarget::Version, CompareTarget::Create, CompareTarget::Mod, CompareTarget::Lease]
+        {
             assert!(holds(&store, vec![compare(key, target(0), Equal)]));
             assert!(holds(&store, vec![compare(key, target(1), Less)]));
             assert!(!holds(&store, vec![compare(key, target(0), NotEqual)]));
@@ -235,7 +240,13 @@ fn a_limited_or_sorted_read_counts_own_changes_in() {
     let plain = Op::Range(RangeRequest { key: b"a", range_end: b"\0", limit: 3, ..Default::default() });
     let result = run(
         &store,
-        vec![op_put("a", "8"), op_put("c", "6"), request(3, descending), request(0, Default::default()), plain],
+        vec![
+            op_put("a", "8"),
+            op_put("c", "6"),
+            request(3, descending),
+            request(0, Default::default()),
+            plain,
+        ],
     );
     let told = all_told(&result);
     assert_eq!(told[2..], ["range @4 b=9 a=8 d=7", "range @4 c=6 d=7 a=8 b=9", "range @4 a=8 b=9 c=6"]);
@@ -292,17 +303,17 @@ fn what_is_refused_changes_nothing() {
     let missing = Op::Put(PutRequest { key: b"none", ignore_value: true, ..Default::default() });
     let both = Op::Put(PutRequest { key: b"a", value: b"v", ignore_value: true, ..Default::default() });
     assert_eq!(code(&store, vec![op_put("b", "1"), missing.clone()]), ErrorCode::KeyNotFound);
-    assert_eq!(code(&store, vec![op_put("b", "1"), op_txn(vec![], vec![missing], vec![])]), ErrorCode::KeyNotFound);
+    assert_eq!(
+        code(&store, vec![op_put("b", "1"), op_txn(vec![], vec![missing], vec![])]),
+        ErrorCode::KeyNotFound
+    );
     assert_eq!(code(&store, vec![op_put("b", "1"), both]), ErrorCode::InvalidArgument);
     assert_eq!(code(&store, vec![op_put("b", "1"), op_range("a", "", 99)]), ErrorCode::FutureRevision);
     assert_eq!(code(&store, vec![op_put("b", "1"), op_put("", "1")]), ErrorCode::EmptyKey);
     assert_eq!(code(&store, vec![op_put("b", "1"), op_put("b", "2")]), ErrorCode::DuplicateKey);
     assert_eq!((store.revision(), get(&store, "b", 0)), (2, None));
-    let elsewhere = TxnRequest {
-        compare: vec![],
-        success: vec![op_put("b", "1")],
-        failure: vec![op_range("a", "", 99)],
-    };
+    let elsewhere =
+        TxnRequest { compare: vec![], success: vec![op_put("b", "1")], failure: vec![op_range("a", "", 99)] };
     assert!(store.txn(&elsewhere).is_ok(), "only the chosen path is checked (etcd 14.10)");
 }
 

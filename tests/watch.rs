@@ -4,7 +4,8 @@ mod common;
 
 use common::*;
 use libwatch::{
-    CreateRequest, DeleteRangeRequest, ErrorCode, Op, PutRequest, Store, StreamOptions, TxnRequest, prefix_end,
+    CreateRequest, DeleteRangeRequest, ErrorCode, Op, PutRequest, Store, StreamOptions, TxnRequest,
+    prefix_end,
 };
 
 /// What a watch over `range` got, with all of `keys` put once.
@@ -13,7 +14,10 @@ fn matched(range: (&[u8], &[u8]), keys: &[&str]) -> Vec<String> {
     let stream = stream(&store);
     stream.create(&watch(range, 0)).unwrap();
     keys.iter().for_each(|key| drop(put(&store, key, "")));
-    settle(&stream).iter().flat_map(|r| r.events().map(|event| text(event.kv.key)).collect::<Vec<_>>()).collect()
+    settle(&stream)
+        .iter()
+        .flat_map(|r| r.events().map(|event| text(event.kv.key)).collect::<Vec<_>>())
+        .collect()
 }
 
 #[test]
@@ -48,7 +52,10 @@ fn a_start_of_0_means_from_now_on() {
         put(&store, "a", "after");
         let responses = settle(&stream);
         assert!(responses[0].is_created());
-        assert_eq!((responses[0].resume_revision(), lines_of(&responses, id)), (3, vec!["3 put a=after".into()]));
+        assert_eq!(
+            (responses[0].resume_revision(), lines_of(&responses, id)),
+            (3, vec!["3 put a=after".into()])
+        );
     });
 }
 
@@ -241,7 +248,8 @@ fn an_id_that_is_used_again_gets_nothing_of_its_former_watch() {
     watched(|| {
         let store = memory();
         let stream = stream(&store);
-        let create = |key| stream.create(&CreateRequest { watch_id: 9, watch_data: 1, ..watch((key, b""), 0) });
+        let create =
+            |key| stream.create(&CreateRequest { watch_id: 9, watch_data: 1, ..watch((key, b""), 0) });
         create(b"a").unwrap();
         put(&store, "a", "1");
         stream.cancel(9).unwrap();
@@ -344,7 +352,10 @@ fn a_response_holds_whole_revisions_up_to_the_bounds_of_the_stream() {
             let ops = ["a", "b", "c"].map(|key| {
                 Op::Put(PutRequest { key: key.as_bytes(), value: &[b'x'; 100], ..Default::default() })
             });
-            assert_eq!(store.txn(&TxnRequest { success: ops.to_vec(), ..Default::default() }).unwrap().revision(), i + 2);
+            assert_eq!(
+                store.txn(&TxnRequest { success: ops.to_vec(), ..Default::default() }).unwrap().revision(),
+                i + 2
+            );
         }
         let sizes = |batch_revisions, batch_bytes| -> Vec<usize> {
             let stream = store.stream(&StreamOptions { batch_revisions, batch_bytes }).unwrap();

@@ -51,7 +51,12 @@ pub(super) struct Active {
 }
 
 impl Active {
-    pub fn new(tail: Arc<Tail>, through: Option<Arc<dyn File>>, parts: (RegionWriter, Sampler), last_crc: u32) -> Self {
+    pub fn new(
+        tail: Arc<Tail>,
+        through: Option<Arc<dyn File>>,
+        parts: (RegionWriter, Sampler),
+        last_crc: u32,
+    ) -> Self {
         let end = tail.segment.end();
         let (writer, sampler) = parts;
         let (populated, easy_end, asked_ahead) = (end, 0, false);
@@ -102,7 +107,13 @@ impl<'a> NewRecord<'a> {
 }
 
 impl Appender {
-    pub(super) fn new(log: Arc<Log>, active: Option<Active>, revision: i64, session: u64, closed: bool) -> Self {
+    pub(super) fn new(
+        log: Arc<Log>,
+        active: Option<Active>,
+        revision: i64,
+        session: u64,
+        closed: bool,
+    ) -> Self {
         Self { log, active, revision, session, closed }
     }
 
@@ -181,11 +192,15 @@ impl Appender {
         self.roll_for(0)
     }
 
+    #[cfg(test)]
     /// The end of the log: the position behind the last record.
     pub fn end(&self) -> Position {
-        self.active.as_ref().map_or(Position::NONE, |active| Position::new(active.segment().seq(), active.end))
+        self.active
+            .as_ref()
+            .map_or(Position::NONE, |active| Position::new(active.segment().seq(), active.end))
     }
 
+    #[cfg(test)]
     /// Revision of the last transaction, or that to which the log jumped.
     pub fn revision(&self) -> i64 {
         self.revision
@@ -393,4 +408,3 @@ fn check_change(change: &NewChange<'_>) -> Result<()> {
 fn limit(what: &str, size: u64, max: u64) -> Error {
     Error::new(ErrorCode::Limit, format!("{what} of {size} is over the limit of {max}"))
 }
-

@@ -4,10 +4,12 @@
 
 use super::change::{Change, NewChange, u32_at};
 use super::header::{FileHeader, HEADER_BYTES, Naming, PAGE, base_name, corrupt};
+use super::install::Rewritten;
 use super::position::{BASE_BIT, Position};
 use super::prepare::Blueprint;
 use super::record::{RECORD_HEADER, RecordHeader, RecordKind, encode_changes, plausible_len, verify};
 use super::segment::{Segment, SegmentInfo};
+use super::shared::Log;
 use crate::error::{Error, ErrorCode, Result};
 use crate::os::file::{Dir, File};
 use crate::os::region::Region;
@@ -47,9 +49,10 @@ pub struct BaseWriter {
 
 /// A complete, verified base on disk that no manifest names yet.
 pub struct BaseDraft {
-    pub(super) blueprint: Arc<Blueprint>,
+    log: Arc<Log>,
     pub(super) base_revision: i64,
     pub(super) parts: Vec<Arc<Segment>>,
+    pub(super) rewritten: Option<Rewritten>,
     /// Once a manifest may name the files they are not ours to remove.
     pub(super) keep: bool,
     /// Numbers of the files that were begun.
@@ -62,8 +65,8 @@ impl Drop for BaseDraft {
         if !self.keep {
             for seq in &self.begun {
                 // What cannot be removed now is removed by the next opening.
-                let _ = self.blueprint.dir.remove(&temporary_name(*seq));
-                let _ = self.blueprint.dir.remove(&base_name(*seq));
+                let _ = self.log.dir().remove(&temporary_name(*seq));
+                let _ = self.log.dir().remove(&base_name(*seq));
             }
         }
     }
@@ -80,9 +83,16 @@ fn temporary_name(seq: u32) -> String {
 }
 
 impl BaseWriter {
-    pub(super) fn new(blueprint: Arc<Blueprint>, base_revision: i64, next_seq: u32, turn: Turn) -> Self {
-        let draft =
-            BaseDraft { blueprint, base_revision, parts: Vec::new(), keep: false, begun: Vec::new(), _turn: turn };
+    pub(super) fn new(log: Arc<Log>, base_revision: i64, next_seq: u32, turn: Turn) -> Self {
+        let draft = BaseDraft {
+            log,
+            base_revision,
+            parts: Vec::new(),
+            rewritten: None,
+            keep: false,
+            begun: Vec::new(),
+            _turn: turn,
+        };
         Self { draft, part: None, next_seq, part_bytes: PART_BYTES, last_key: Vec::new() }
     }
 
@@ -120,7 +130,7 @@ impl BaseWriter {
                 let seq = self.next_seq | BASE_BIT;
                 self.draft.begun.push(seq);
                 self.next_seq = seq + 1;
-                empty.insert(PartWriter::create(&self.draft.blueprint, seq)?)
+                empty.insert(PartWriter::create(&self.draft.log.blueprint, seq)?)
             }
         };
         part.push(&entry, change.mod_revision(), len)
@@ -128,21 +138,23 @@ impl BaseWriter {
 
     fn finish_part(&mut self) -> Result<()> {
         if let Some(part) = self.part.take() {
-            let segment = part.finish(&self.draft.blueprint, self.draft.base_revision)?;
+            let segment = part.finish(&self.draft.log.blueprint, self.draft.base_revision)?;
             self.draft.parts.push(segment);
         }
         Ok(())
     }
 
-    /// Syncs, reads everything back and gives the files their names. Blocks for the disk.
+    /// Syncs, reads everything back and gives the files their names; also copies what will be kept of the segment
+    /// that is rewritten if the log begins at the revision after the base's. Blocks for the disk.
     pub fn finish(mut self) -> Result<BaseDraft> {
         self.finish_part()?;
-        let dir = &*self.draft.blueprint.dir;
+        let dir = &*self.draft.log.blueprint.dir;
         for part in &self.draft.parts {
             let name = base_name(part.seq());
             dir.rename(&temporary_name(part.seq()), &name).doing("rename", &name)?;
         }
         dir.sync().doing("sync the directory of", "the base")?;
+        self.draft.rewritten = self.draft.log.rewrite_ahead(self.draft.base_revision + 1);
         Ok(self.draft)
     }
 }
@@ -276,6 +288,8 @@ pub(super) fn check_part(
     visit: &mut dyn FnMut(Change<'_>) -> Result<()>,
 ) -> Result<()> {
     let info = part.info();
+    // Loaded before it is touched, because a failing disk shall give an error and not a signal.
+    part.region().load(0, info.len).doing("read", name)?;
     let (index_at, count) = info.index.unwrap_or((info.data_start, 0));
     let index = part.bytes(index_at, u64::from(count) * 4).unwrap_or_default();
     if crc32c::crc32c(index) != index_crc {

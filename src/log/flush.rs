@@ -30,7 +30,13 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub fn new(segment: Arc<Segment>, file: Arc<dyn File>, staged: bool, written: u64, found: u64) -> Arc<Self> {
+    pub fn new(
+        segment: Arc<Segment>,
+        file: Arc<dyn File>,
+        staged: bool,
+        written: u64,
+        found: u64,
+    ) -> Arc<Self> {
         let written = AtomicU64::new(written);
         let file = Mutex::new(Some(file));
         Arc::new(Self { segment, file, staged, sealed: AtomicBool::new(false), written, found })
@@ -100,6 +106,7 @@ impl FlushJob {
         self.log.durable() >= self.end
     }
 
+    #[cfg(test)]
     /// What [`Log::durable`] is at least after a successful [`FlushJob::run`].
     pub fn end(&self) -> Position {
         self.end
@@ -129,6 +136,7 @@ impl FlushJob {
                 self.log.replace_segment(mapped);
             }
         }
+        self.log.prune_tails();
         Ok(())
     }
 }

@@ -87,7 +87,7 @@ impl FileHeader {
         let index_end = header.index_at.saturating_add(u64::from(header.index_count) * 4);
         let index_fits =
             !header.is_base() || header.index_at >= header.data_start && index_end <= header.file_len;
-        if u32_at(page, 12) != kind || !starts_inside || header.data_start % 8 != 0 || !index_fits {
+        if u32_at(page, 12) != kind || !starts_inside || !header.data_start.is_multiple_of(8) || !index_fits {
             return Err(PageError::Corrupt("the header contradicts itself"));
         }
         Ok(header)

@@ -5,24 +5,24 @@
 use super::base::{BaseDraft, BaseWriter, Turn};
 use super::header::{FileHeader, HEADER_BYTES, Naming, PAGE, file_name, segment_name};
 use super::position::BASE_BIT;
+use super::prepare::Blueprint;
 use super::record::{Record, RecordKind};
 use super::segment::{Segment, SegmentInfo};
 use super::shared::Log;
 use super::table::SegmentTable;
 use crate::error::{Error, ErrorCode, Result};
 use crate::os::region::Region;
-use crate::sync::lock;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Log {
     /// Begins a base that holds the live keys at `base_revision`. One at a time: `InvalidState` else.
-    pub fn base_writer(&self, base_revision: i64) -> Result<BaseWriter> {
+    pub fn base_writer(self: &Arc<Self>, base_revision: i64) -> Result<BaseWriter> {
         self.check_writable()?;
         let turn = Turn::take(&self.base_turn)?;
         let table = self.table();
         let next = table.base.last().map_or(BASE_BIT | 1, |last| last.seq() + 1);
-        Ok(BaseWriter::new(Arc::clone(&self.blueprint), base_revision, next, turn))
+        Ok(BaseWriter::new(Arc::clone(self), base_revision, next, turn))
     }
 
     /// Makes `draft` the base and lets the log begin at `first_kept_revision`: segments wholly below it are dropped,
@@ -60,47 +60,60 @@ impl Log {
             table.first_revision = first_kept_revision;
         });
         let gone = before.segments[..keep_from].iter().chain(&before.base);
-        lock(&self.dropped).extend(gone.clone().map(Arc::downgrade));
+        self.note_former(gone.clone());
         for segment in gone {
             // What cannot be removed now is removed by the next opening.
             let _ = self.dir().remove(&file_name(segment.seq()));
         }
         drop(before);
         // Rewriting only saves space; the files are right without it.
-        let _ = self.rewrite_first(first_kept_revision);
+        let _ = self.rewrite_first(draft.rewritten.take(), first_kept_revision);
         let _ = self.dir().sync();
         Ok(self.table())
     }
 
-    /// Bytes that [`Log::install_base`] with this argument would give back, not counting what the base needs.
+    /// Bytes of the log that [`Log::install_base`] with this argument would give back. The bases are not counted: the
+    /// old one goes, but one that is about as large takes its place.
     pub fn reclaimable_bytes(&self, first_kept_revision: i64) -> u64 {
         let table = self.table();
-        let Some(keep_from) = table.segments.len().checked_sub(1).map(|_| first_kept(&table, first_kept_revision))
+        let Some(keep_from) =
+            table.segments.len().checked_sub(1).map(|_| first_kept(&table, first_kept_revision))
         else {
             return 0;
         };
         let dropped: u64 = table.segments[..keep_from].iter().map(|segment| segment.stored_bytes()).sum();
         let front = rewrite_from(&table, first_kept_revision).map_or(0, |(segment, from)| {
-            segment.stored_bytes().saturating_sub(segment.end().next_multiple_of(HEADER_BYTES) - from + HEADER_BYTES)
+            segment
+                .stored_bytes()
+                .saturating_sub(segment.end().next_multiple_of(HEADER_BYTES) - from + HEADER_BYTES)
         });
-        let base: u64 = table.base.iter().map(|part| part.stored_bytes()).sum();
-        dropped + front + base
+        dropped + front
     }
 
-    fn rewrite_first(&self, first_kept_revision: i64) -> Result<()> {
-        let table = self.table();
-        let Some((old, from)) = rewrite_from(&table, first_kept_revision) else { return Ok(()) };
+    /// The long part of the rewriting that [`Log::install_base`] with this revision will do, so that whoever holds a
+    /// lock around that call holds it for less.
+    pub(super) fn rewrite_ahead(&self, first_kept_revision: i64) -> Option<Rewritten> {
+        let (old, from) = rewrite_from(&self.table(), first_kept_revision)?;
+        self.write_rewritten(&old, from).ok()
+    }
+
+    fn rewrite_first(&self, ahead: Option<Rewritten>, first_kept_revision: i64) -> Result<()> {
+        let Some((old, from)) = rewrite_from(&self.table(), first_kept_revision) else { return Ok(()) };
+        let fits = |new: &Rewritten| new.segment.seq() == old.seq() && new.segment.info().data_start == from;
+        let new = match ahead.filter(fits) {
+            Some(new) => new,
+            None => self.write_rewritten(&old, from)?,
+        };
         let name = segment_name(old.seq());
-        let temporary = format!("{name}.tmp");
-        let new = self.write_rewritten(&old, from, &name, &temporary);
-        let new = new.inspect_err(|_| drop(self.dir().remove(&temporary)))?;
-        self.replace_segment(new);
-        lock(&self.dropped).push(Arc::downgrade(&old));
+        self.dir().rename(&new.temporary, &name).doing("rename", &name)?;
+        self.replace_segment(Arc::clone(&new.segment));
         Ok(())
     }
 
     /// Writes the records from `from` on to a new file, at the same offsets.
-    fn write_rewritten(&self, old: &Arc<Segment>, from: u64, name: &str, temporary: &str) -> Result<Arc<Segment>> {
+    fn write_rewritten(&self, old: &Arc<Segment>, from: u64) -> Result<Rewritten> {
+        let name = &segment_name(old.seq());
+        let temporary = &format!("{name}.tmp");
         let mut page = vec![0; PAGE];
         self.dir().open(name, false).and_then(|file| file.read_at(&mut page, 0)).doing("read", name)?;
         let header = FileHeader::decode(&page).map_err(|error| error.into_error(name))?;
@@ -119,6 +132,7 @@ impl Log {
         };
         let _ = self.dir().remove(temporary);
         let file = self.dir().create(temporary).doing("create", temporary)?;
+        let cleanup = Cleanup { blueprint: Arc::clone(&self.blueprint), name: temporary.clone() };
         file.extend_sparse(header.file_len).doing("make room in", temporary)?;
         for at in (from..end).step_by(1 << 20) {
             let piece = old.bytes(at, (end - at).min(1 << 20)).unwrap_or_default();
@@ -134,8 +148,26 @@ impl Log {
             sampler.note(at);
             at = record.end();
         }
-        self.dir().rename(temporary, name).doing("rename", name)?;
-        Ok(segment)
+        Ok(Rewritten { segment, temporary: temporary.clone(), _cleanup: cleanup })
+    }
+}
+
+/// A segment without its front, under a temporary name.
+pub(super) struct Rewritten {
+    segment: Arc<Segment>,
+    temporary: String,
+    _cleanup: Cleanup,
+}
+
+/// Removes a temporary file that was not put to use; after a rename there is nothing to remove.
+struct Cleanup {
+    blueprint: Arc<Blueprint>,
+    name: String,
+}
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        let _ = self.blueprint.dir.remove(&self.name);
     }
 }
 

@@ -23,16 +23,13 @@ mod shared;
 mod table;
 
 pub use appender::Appender;
-pub use base::{BaseDraft, BaseWriter};
+pub use base::BaseWriter;
 pub use change::{Change, ChangeOp, NewChange};
 pub use cursor::Cursor;
-pub use flush::FlushJob;
-pub use header::{FORMAT_MAJOR, FORMAT_MINOR};
-pub use open::{OpenReport, OpenVisitor};
+pub use open::OpenVisitor;
 pub use pin::{PinSet, Pinned};
 pub use position::{BASE_BIT, Position};
-pub use record::{Changes, Record, RecordKind};
-pub use segment::Segment;
+pub use record::Record;
 pub use shared::{Log, LogOptions};
 pub use table::SegmentTable;
 

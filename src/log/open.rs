@@ -62,7 +62,8 @@ impl Log {
         let write = !options.read_only;
         let filesystem = dir.filesystem().doing("look at the filesystem of", &dir.describe())?;
         if filesystem == Filesystem::Untrusted {
-            let message = format!("{} is on a filesystem that cannot be trusted with a store", dir.describe());
+            let message =
+                format!("{} is on a filesystem that cannot be trusted with a store", dir.describe());
             return Err(Error::new(ErrorCode::Filesystem, message));
         }
         let lock = take_lock(&*dir, options.create && write)?;
@@ -81,7 +82,8 @@ impl Log {
         let segments = if names.has_manifest { names.segments } else { vec![1] };
         let parts = open_parts(&*dir, &now, &segments, write)?;
         let found = recover(parts, table, &now, boot_id != now.boot_id, visit)?;
-        let mut opening = Opening { dir, options, filesystem, manifest, boot_id };
+        let manifest_is_damaged = manifest.is_damaged();
+        let mut opening = Opening { dir, options, filesystem, manifest, manifest_is_damaged, boot_id };
         let leftovers = if names.has_manifest { names.all } else { Vec::new() };
         if write {
             opening.repair(&found, &leftovers)?;
@@ -109,7 +111,8 @@ struct Names {
 fn list(dir: &dyn Dir) -> Result<Names> {
     let names = dir.list().doing("list", &dir.describe())?;
     let has_manifest = names.iter().any(|name| name == MANIFEST);
-    let all: Vec<_> = names.into_iter().map(|name| (parse_name(&name), name)).map(|(kind, n)| (n, kind)).collect();
+    let all: Vec<_> =
+        names.into_iter().map(|name| (parse_name(&name), name)).map(|(kind, n)| (n, kind)).collect();
     let number = |(_, kind): &(String, Name)| if let Name::Segment(seq) = kind { Some(*seq) } else { None };
     let mut segments: Vec<u32> = all.iter().filter_map(number).collect();
     segments.sort_unstable();
@@ -124,7 +127,10 @@ fn create(dir: &Arc<dyn Dir>, options: &LogOptions, names: &Names) -> Result<Man
             Name::Segment(1) | Name::Other => {}
             // An interrupted creation leaves nothing of this kind, so this was a store.
             Name::Segment(_) | Name::Base(_) => {
-                return Err(Error::new(ErrorCode::Corrupt, format!("{MANIFEST} is missing, but there is {name}")));
+                return Err(Error::new(
+                    ErrorCode::Corrupt,
+                    format!("{MANIFEST} is missing, but there is {name}"),
+                ));
             }
         }
     }
@@ -208,6 +214,8 @@ struct Opening<'a> {
     options: &'a LogOptions,
     filesystem: Filesystem,
     manifest: ManifestFile,
+    /// Both pairs of copies are to be written anew.
+    manifest_is_damaged: bool,
     boot_id: [u8; 16],
 }
 
@@ -264,11 +272,8 @@ impl Opening<'_> {
         let is_empty = found.end == HEADER_BYTES;
         let mode = Mode::choose(self.filesystem, self.options.durability);
         let blueprint = Arc::new(blueprint(&self.dir, self.options, manifest.uuid, manifest.generation));
-        let (tails, table, active) = if write {
-            self.activate(found, mode, last_crc)?
-        } else {
-            (Vec::new(), found.table, None)
-        };
+        let (tails, table, active) =
+            if write { self.activate(found, mode, last_crc)? } else { (Vec::new(), found.table, None) };
         let durable = tails.first().map_or(Position::NONE, |(_, durable)| *durable);
         let log = Arc::new(Log {
             preparer: Preparer::new(Arc::clone(&blueprint)),
@@ -277,14 +282,13 @@ impl Opening<'_> {
             is_memory: self.filesystem == Filesystem::Memory,
             read_only: !write,
             table: Mutex::new(Arc::new(table)),
-            table_generation: AtomicU64::new(1),
             tails: Mutex::new(tails.into_iter().map(|(tail, _)| tail).collect()),
             durable: AtomicU64::new(durable.to_bits()),
             poisoned: AtomicBool::new(false),
             flush_turn: Mutex::new(()),
             manifest: Mutex::new(self.manifest),
             compact_revision: AtomicI64::new(report.compact_revision),
-            dropped: Mutex::new(Vec::new()),
+            former: Mutex::new(Vec::new()),
             base_turn: Arc::default(),
             lock: Mutex::new(Some(lock)),
         });
@@ -294,6 +298,9 @@ impl Opening<'_> {
             // What an unsynced session left becomes durable before a syncing one vouches for it.
             if self.options.durability == crate::options::Durability::Commit || floor > report.last_revision {
                 log.flush_job().run()?;
+            }
+            if self.manifest_is_damaged {
+                log.update_manifest(|_| {})?;
             }
             log.update_manifest(|next| {
                 next.session = session;
@@ -329,7 +336,8 @@ impl Opening<'_> {
         table.base_revision = found.table.base_revision;
         let durable = found.durable;
         let mut tails = Vec::new();
-        let written = |seq: u32, start: u64| if seq == durable.seq() { durable.offset().max(start) } else { start };
+        let written =
+            |seq: u32, start: u64| if seq == durable.seq() { durable.offset().max(start) } else { start };
         for part in found.parts[..found.last_part].iter().filter(|part| part.seq >= durable.seq()) {
             let Some(segment) = table.segment(part.seq) else { continue };
             let from = written(part.seq, segment.info().data_start);
@@ -347,7 +355,8 @@ impl Opening<'_> {
         };
         let copied = if mode == Mode::Mapped { end } else { 0 };
         let (region, mut writer) = Region::new(map.doing("map", &name)?, copied);
-        if let (Some(to), Some(from)) = (writer.window(copied, end - copied), old.bytes(copied, end - copied)) {
+        if let (Some(to), Some(from)) = (writer.window(copied, end - copied), old.bytes(copied, end - copied))
+        {
             to.copy_from_slice(from);
         }
         writer.publish(&region, end);

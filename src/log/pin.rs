@@ -7,7 +7,7 @@ use super::segment::Segment;
 use super::table::SegmentTable;
 use std::sync::Arc;
 
-/// A growing set of files and the changes pinned in them.
+/// A growing set of files and the changes pinned in them. The default one keeps nothing and has no memory.
 #[derive(Debug, Default)]
 pub struct PinSet {
     segments: Vec<Arc<Segment>>,
@@ -22,11 +22,6 @@ pub struct Pinned {
 }
 
 impl PinSet {
-    /// A set that keeps nothing; does not allocate.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Keeps the file of the change at `at`; `None` if the table has no change there.
     #[inline]
     pub fn pin(&mut self, table: &SegmentTable, at: Position) -> Option<Pinned> {
@@ -58,11 +53,5 @@ impl PinSet {
     pub fn change(&self, at: Pinned) -> Change<'_> {
         let change = self.segments.get(at.segment as usize).and_then(|s| s.change(u64::from(at.offset8) * 8));
         change.expect("a pin is used with the set it came from")
-    }
-
-    /// Forgets all pins and keeps the memory.
-    pub fn clear(&mut self) {
-        self.segments.clear();
-        self.last = 0;
     }
 }

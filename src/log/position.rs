@@ -37,12 +37,6 @@ impl Position {
         self.0 == 0
     }
 
-    /// Whether the place is in the base.
-    #[inline]
-    pub const fn is_base(self) -> bool {
-        self.seq() & BASE_BIT != 0
-    }
-
     /// The word that is stored.
     #[inline]
     pub const fn to_bits(self) -> u64 {
@@ -74,7 +68,6 @@ mod tests {
         assert!(Position::new(1, 4096) < Position::new(1, 4104));
         assert!(Position::new(1, 1 << 30) < Position::new(2, 4096));
         assert!(last < Position::new(BASE_BIT | 1, 0));
-        assert!(Position::new(BASE_BIT, 8).is_base() && !last.is_base());
         assert!(Position::NONE.is_none() && !Position::new(1, 0).is_none());
     }
 }

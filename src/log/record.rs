@@ -203,6 +203,7 @@ impl<'a> Record<'a> {
         Changes { record: *self, next, left: self.change_count() }
     }
 
+    #[cfg(test)]
     /// Where the record begins.
     #[inline]
     pub fn position(&self) -> Position {

@@ -9,7 +9,9 @@ use super::header::{FileHeader, HEADER_BYTES, Naming, PAGE, corrupt, segment_nam
 use super::manifest::{MANIFEST, Manifest};
 use super::open::OpenVisitor;
 use super::position::Position;
-use super::record::{RECORD_MIN, Record, RecordHeader, RecordKind, decode_header, plausible_len, verify};
+use super::record::{
+    RECORD_HEADER, RECORD_MIN, Record, RecordHeader, RecordKind, decode_header, plausible_len, verify,
+};
 use super::segment::{Sampler, Segment, SegmentInfo};
 use super::table::SegmentTable;
 use crate::error::{Error, ErrorCode, Result};
@@ -103,19 +105,19 @@ fn load(file: &dyn File, name: &str, seq: u32, len: u64, manifest: &Manifest) ->
         return Err(Error::new(ErrorCode::Corrupt, format!("{MANIFEST}: {why}")));
     }
     let (region, writer) = Region::new(file.map_read(len).doing("map", name)?, header.data_start);
-    let info = SegmentInfo {
-        seq,
-        len,
-        data_start: header.data_start,
-        salt_crc: header.salt_crc(),
-        index: None,
-    };
+    let info =
+        SegmentInfo { seq, len, data_start: header.data_start, salt_crc: header.salt_crc(), index: None };
     let (segment, sampler) = Segment::new(info, region, i64::MAX);
     Ok(Loaded { header, segment, writer, sampler })
 }
 
 /// Opens the segments from the first kept one on; the numbers in `found` are those in the directory, ascending.
-pub(super) fn open_parts(dir: &dyn Dir, manifest: &Manifest, found: &[u32], write: bool) -> Result<Vec<Part>> {
+pub(super) fn open_parts(
+    dir: &dyn Dir,
+    manifest: &Manifest,
+    found: &[u32],
+    write: bool,
+) -> Result<Vec<Part>> {
     let kept: Vec<u32> = found.iter().copied().filter(|seq| *seq >= manifest.first_seq).collect();
     let mut parts = Vec::with_capacity(kept.len());
     for (want, seq) in (manifest.first_seq..).zip(&kept) {
@@ -196,8 +198,19 @@ impl Walk<'_> {
             segment.set_first_revision(loaded.header.revision + 1);
         }
         let mut at = info.data_start;
+        let mut loaded_to = at;
+        // Bytes are loaded before they are touched, because a failing disk shall give an error and not a signal.
+        let mut load = |to: u64| {
+            if to <= loaded_to {
+                return Ok(());
+            }
+            let from = std::mem::replace(&mut loaded_to, to.saturating_add(PIECE as u64).min(part.len));
+            segment.region().load(from, loaded_to - from).doing("read", &segment_name(info.seq))
+        };
         while let Some(rest) = loaded.writer.peek(at, part.len - at) {
+            load(at + rest.len().min(RECORD_HEADER) as u64)?;
             let Some(len) = plausible_len(rest).filter(|len| *len <= rest.len() as u64) else { break };
+            load(at + len)?;
             let bytes = &rest[..len as usize];
             let Some(header) = verify(bytes, info.salt_crc, at) else { break };
             let crc = super::change::u32_at(bytes, 4);

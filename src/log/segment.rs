@@ -96,13 +96,9 @@ impl Segment {
     }
 
     /// Bytes of the file, holes included.
+    #[allow(clippy::len_without_is_empty)] // the header is always there
     pub fn len(&self) -> u64 {
         self.info.len
-    }
-
-    /// Whether no record has been published.
-    pub fn is_empty(&self) -> bool {
-        self.end() <= self.info.data_start
     }
 
     /// Whether compaction took the front of the records away.

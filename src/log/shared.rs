@@ -58,7 +58,6 @@ pub struct Log {
     pub(super) is_memory: bool,
     pub(super) read_only: bool,
     pub(super) table: Mutex<Arc<SegmentTable>>,
-    pub(super) table_generation: AtomicU64,
     /// Segments with bytes that may not be durable, oldest first; the last one is the active one.
     pub(super) tails: Mutex<Vec<Arc<Tail>>>,
     pub(super) durable: AtomicU64,
@@ -66,7 +65,8 @@ pub struct Log {
     pub(super) flush_turn: Mutex<()>,
     pub(super) manifest: Mutex<ManifestFile>,
     pub(super) compact_revision: AtomicI64,
-    pub(super) dropped: Mutex<Vec<Weak<Segment>>>,
+    /// Segments that are no longer in the table, some of them because another mapping took their place.
+    pub(super) former: Mutex<Vec<Weak<Segment>>>,
     pub(super) base_turn: Arc<AtomicBool>,
     pub(super) lock: Mutex<Option<Box<dyn Lock>>>,
 }
@@ -77,21 +77,21 @@ impl Log {
         Arc::clone(&lock(&self.table))
     }
 
-    /// Another number whenever [`Log::table`] has become another table; costs one load.
-    pub fn table_generation(&self) -> u64 {
-        self.table_generation.load(Ordering::Acquire)
-    }
-
     /// Bytes of the files of log and base, without those that compaction dropped.
     pub fn log_bytes(&self) -> u64 {
         self.table().stored_bytes()
     }
 
-    /// Bytes of dropped files that somebody still holds.
+    /// Bytes that compaction dropped and somebody still holds.
     pub fn pinned_bytes(&self) -> u64 {
-        let mut dropped = lock(&self.dropped);
-        dropped.retain(|segment| segment.strong_count() > 0);
-        dropped.iter().filter_map(Weak::upgrade).map(|segment| segment.stored_bytes()).sum()
+        let table = self.table();
+        let is_gone = |old: &Arc<Segment>| {
+            table.segment(old.seq()).is_none_or(|now| now.stored_bytes() != old.stored_bytes())
+        };
+        let mut former = lock(&self.former);
+        former.retain(|segment| segment.strong_count() > 0);
+        let held = former.iter().filter_map(Weak::upgrade).filter(is_gone);
+        held.map(|segment| segment.stored_bytes()).sum()
     }
 
     /// The end of what survives a power loss, as a position behind the last such record.
@@ -108,13 +108,7 @@ impl Log {
     /// writer, and covers at least what had been appended before the call.
     pub fn flush_job(self: &Arc<Self>) -> FlushJob {
         let durable = self.durable();
-        let mut tails = lock(&self.tails);
-        let last = tails.len().saturating_sub(1);
-        let mut at = 0;
-        tails.retain(|tail| {
-            at += 1;
-            at > last || tail.end() > durable
-        });
+        let tails = lock(&self.tails);
         let parts: Vec<_> = tails.iter().map(|tail| (Arc::clone(tail), tail.segment.end())).collect();
         drop(tails);
         let end = parts.last().map_or(durable, |(tail, upto)| Position::new(tail.segment.seq(), *upto));
@@ -146,6 +140,15 @@ impl Log {
         self.durable.fetch_max(to.to_bits(), Ordering::AcqRel);
     }
 
+    /// Lets go of the segments that need no flush any more; the active one stays.
+    pub(super) fn prune_tails(&self) {
+        let durable = self.durable();
+        let mut tails = lock(&self.tails);
+        let active = tails.pop();
+        tails.retain(|tail| tail.end() > durable);
+        tails.extend(active);
+    }
+
     /// Whether the log may still change files: it is the holder of the lock.
     pub(super) fn check_writable(&self) -> Result<()> {
         if self.read_only {
@@ -167,7 +170,6 @@ impl Log {
         };
         let result = change(&mut next);
         *table = Arc::new(next);
-        self.table_generation.fetch_add(1, Ordering::Release);
         result
     }
 
@@ -177,11 +179,17 @@ impl Log {
     }
 
     pub(super) fn replace_segment(&self, segment: Arc<Segment>) {
-        self.change_table(|table| {
-            if let Some(slot) = table.segments.iter_mut().find(|old| old.seq() == segment.seq()) {
-                *slot = segment;
-            }
+        let old = self.change_table(|table| {
+            let slot = table.segments.iter_mut().find(|old| old.seq() == segment.seq())?;
+            Some(std::mem::replace(slot, segment))
         });
+        self.note_former(old.iter());
+    }
+
+    pub(super) fn note_former<'a>(&self, segments: impl Iterator<Item = &'a Arc<Segment>>) {
+        let mut former = lock(&self.former);
+        former.retain(|segment| segment.strong_count() > 0);
+        former.extend(segments.map(Arc::downgrade));
     }
 
     pub(super) fn update_manifest(&self, change: impl FnOnce(&mut Manifest)) -> Result<()> {

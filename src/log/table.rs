@@ -59,6 +59,7 @@ impl SegmentTable {
         self.base[part].entry_of(key)
     }
 
+    #[cfg(test)]
     /// All changes of the base in key order.
     pub fn base_entries(&self) -> impl Iterator<Item = Change<'_>> {
         self.base.iter().flat_map(|part| (0..part.entry_count()).filter_map(|i| part.entry(i)))

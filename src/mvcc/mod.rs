@@ -22,7 +22,7 @@ pub use result::{DeleteRangeResult, OpResult, PutResult, RangeResult, TxnResult}
 use crate::error::{Error, ErrorCode, Result};
 use crate::index::KeyIndex;
 use crate::log::{Change, Log, LogOptions, OpenVisitor, Record, SegmentTable};
-use crate::options::StoreOptions;
+use crate::options::{Durability, StoreOptions};
 use crate::os::file::Dir;
 use crate::os::fork;
 use crate::request::RangeRequest;
@@ -112,13 +112,16 @@ impl Mvcc {
             positions: Vec::new(),
             closed: false,
         };
+        // After a crash the kernel may still owe the disk what it recovered, unless opening has just synced it.
+        let synced = report.clean || options.durability == Durability::Commit;
+        let durable = if synced { report.last_revision } else { 1 };
         let store = Arc::new_cyclic(|weak| Self {
             log,
             index: indexer.0,
             publication: Publication::new(report.last_revision),
             read_only: options.read_only,
             writer: Mutex::new(writer),
-            commits: Commits::new(report.last_revision),
+            commits: Commits::new(durable),
             syncer: Syncer::new(weak.clone(), options.sync_interval_ms),
             compactor: Compactor::new(weak.clone()),
             compact_revision: AtomicI64::new(report.compact_revision),

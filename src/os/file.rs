@@ -52,13 +52,10 @@ pub trait Dir: Send + Sync {
 }
 
 /// One open file. Reads and writes are complete or an error.
+#[allow(clippy::len_without_is_empty)]
 pub trait File: Send + Sync {
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;
-    /// Whether the file has no bytes.
-    fn is_empty(&self) -> io::Result<bool> {
-        Ok(self.len()? == 0)
-    }
     /// Reads exactly `out.len()` bytes; `UnexpectedEof` if the file ends before.
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<()>;
     /// Writes all bytes in one call as far as the system takes them, growing the file if needed.

@@ -31,6 +31,7 @@ impl MemDir {
     }
 
     /// Sets how many more bytes can be allocated.
+    #[cfg(test)]
     pub fn set_room(&self, room: u64) {
         self.room.store(room, Ordering::Relaxed);
     }

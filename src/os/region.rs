@@ -40,14 +40,10 @@ impl Mapping {
         Ok(Arc::new(Self { raw, writable }))
     }
 
-    /// Bytes.
+    /// Bytes, at least one.
+    #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> u64 {
         self.raw.len() as u64
-    }
-
-    /// Never true; a mapping has at least one byte.
-    pub fn is_empty(&self) -> bool {
-        self.raw.len() == 0
     }
 
     /// Copies bytes out.
@@ -73,10 +69,13 @@ impl Mapping {
         if !self.writable {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        // SAFETY: the range was checked and is writable; the caller excludes everyone else.
+        // SAFETY: the range was checked and is writable; the caller excludes everyone else. Bytes that are lent from
+        // this very place are there already.
         unsafe {
             let to = self.raw.as_mut_ptr().add(offset as usize);
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+            if !std::ptr::eq(to, bytes.as_ptr()) {
+                std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+            }
         }
         Ok(())
     }
@@ -85,19 +84,20 @@ impl Mapping {
         (offset.checked_add(len)? <= self.len()).then_some(())
     }
 
-    /// Makes the pages of a range present and writable, so that a full disk is an error here and not a signal at
-    /// a store. Kernels before 5.14 cannot; for them this does nothing.
-    fn populate(&self, offset: u64, len: u64) -> io::Result<()> {
+    /// Makes the pages of a range present, writable ones for stores: what would be a signal at an access is an error
+    /// here. Kernels before 5.14 cannot; for them this does nothing.
+    fn populate(&self, offset: u64, len: u64, write: bool) -> io::Result<()> {
         let start = offset / PAGE * PAGE;
-        let end = (offset + len).next_multiple_of(PAGE).min(self.len().next_multiple_of(PAGE));
-        if !self.writable || start >= end {
+        let end = offset.saturating_add(len).next_multiple_of(PAGE).min(self.len().next_multiple_of(PAGE));
+        if start >= end || write && !self.writable {
             return Ok(());
         }
+        let advice = if write { libc::MADV_POPULATE_WRITE } else { libc::MADV_POPULATE_READ };
         loop {
             // SAFETY: start and end lie inside the mapping; populating changes no byte.
             let failed = unsafe {
                 let at = self.raw.as_mut_ptr().add(start as usize);
-                libc::madvise(at.cast(), (end - start) as usize, libc::MADV_POPULATE_WRITE)
+                libc::madvise(at.cast(), (end - start) as usize, advice)
             };
             if failed == 0 {
                 return Ok(());
@@ -106,8 +106,10 @@ impl Mapping {
             match error.raw_os_error() {
                 Some(libc::EINTR | libc::EAGAIN) => {}
                 Some(libc::EINVAL) => return Ok(()),
-                // The kernel's word for "a store here would raise SIGBUS": the filesystem has no room.
-                Some(libc::EFAULT) => return Err(io::Error::from_raw_os_error(libc::ENOSPC)),
+                // The kernel's word for "an access would raise SIGBUS": no room for a store, no data for a load.
+                Some(libc::EFAULT) => {
+                    return Err(io::Error::from_raw_os_error(if write { libc::ENOSPC } else { libc::EIO }));
+                }
                 _ => return Err(error),
             }
         }
@@ -153,11 +155,6 @@ impl Region {
         self.end.load(Ordering::Acquire)
     }
 
-    /// Bytes of the mapping, published or not.
-    pub fn capacity(&self) -> u64 {
-        self.map.len()
-    }
-
     /// Bytes below the end; `None` if the range passes it.
     #[inline]
     pub fn bytes(&self, offset: u64, len: u64) -> Option<&[u8]> {
@@ -166,6 +163,11 @@ impl Region {
         }
         // SAFETY: the range lies below `end`, hence inside the mapping, and nobody writes there any more.
         Some(unsafe { std::slice::from_raw_parts(self.base.add(offset as usize), len as usize) })
+    }
+
+    /// Reads a range from the disk ahead of its use; `EIO` if that fails.
+    pub fn load(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.map.populate(offset, len, false)
     }
 
     /// All bytes from `offset` to the end; `None` if it lies beyond.
@@ -218,7 +220,8 @@ impl RegionWriter {
     /// Stores the word at `offset`, which makes the record there complete for whoever maps the file.
     #[inline]
     pub fn store_word(&mut self, offset: u64, word: u32) {
-        if offset < self.end || offset % 4 != 0 || offset + 4 > self.map.len() || !self.map.writable {
+        let inside = offset >= self.end && offset + 4 <= self.map.len();
+        if !inside || !offset.is_multiple_of(4) || !self.map.writable {
             return;
         }
         // SAFETY: aligned, inside a writable mapping and above the published end. The store is atomic because
@@ -238,7 +241,7 @@ impl RegionWriter {
 
     /// Prepares a range for stores; `ENOSPC` if the filesystem has no room for it.
     pub fn populate(&mut self, offset: u64, len: u64) -> io::Result<()> {
-        self.map.populate(offset, len)
+        self.map.populate(offset, len, true)
     }
 
     /// Ends writing: the mapping is read-only from here on.
@@ -268,6 +271,7 @@ mod tests {
         assert!(writer.window(16, 8).is_none());
         assert!(writer.peek(16, 8).is_none());
         writer.populate(0, 8192).unwrap();
+        region.load(4096, u64::MAX).unwrap();
         writer.seal();
         assert_eq!(region.end(), 24);
     }

@@ -99,8 +99,9 @@ pub(super) fn advance(consumer: &mut Consumer, stream: &Arc<Stream>, mut readers
     Outcome::More
 }
 
-/// The watches that are behind and not paused, a bounded number, in turn.
-pub(super) fn collect(turn: &mut usize, shared: &Shared) -> Vec<Reader> {
+/// The watches that are behind and not paused, a bounded number, in turn; those aside that begin above `matched`,
+/// for which the ring may hold what comes before.
+pub(super) fn collect(turn: &mut usize, shared: &Shared, matched: i64) -> Vec<Reader> {
     let mut readers = Vec::new();
     if shared.behind_count == 0 || shared.end.is_some() {
         return readers;
@@ -112,7 +113,7 @@ pub(super) fn collect(turn: &mut usize, shared: &Shared) -> Vec<Reader> {
         let place = (first + i) % places;
         let Some(watch) = &shared.places[place] else { continue };
         let Phase::Behind { from } = watch.phase else { continue };
-        if watch.pause.is_some_and(|pause| pause.until > now) {
+        if from > matched || watch.pause.is_some_and(|pause| pause.until > now) {
             continue;
         }
         readers.push(Reader {

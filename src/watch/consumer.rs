@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::progress::Ticker;
 use super::response::{Builder, Kind, Response};
-use super::state::{Control, End, Entry, Phase, Spec};
+use super::state::{Control, End, Entry, Phase, Shared, Spec};
 use super::stream::Stream;
 use super::{catchup, progress};
 use crate::error::{Error, ErrorCode, Result};
@@ -70,8 +70,7 @@ impl Consumer {
     /// first, but it cannot keep those who read the log from their turn for ever.
     pub(super) fn fill(&mut self, stream: &Arc<Stream>) -> Fill {
         let matched = stream.hub.matched();
-        self.take_controls(stream);
-        let readers = self.take_ring(stream);
+        let readers = self.take_ring(stream, matched);
         let mut outcome = catchup::Outcome::Done;
         if self.ready.is_empty() || self.passed_over >= PASS_OVER_MAX {
             self.passed_over = 0;
@@ -95,16 +94,20 @@ impl Consumer {
     }
 
     pub(super) fn take_controls(&mut self, stream: &Stream) {
-        let mut shared = stream.shared();
+        self.take_controls_of(stream, &mut stream.shared());
+    }
+
+    fn take_controls_of(&mut self, stream: &Stream, shared: &mut Shared) {
         if shared.controls.is_empty() {
             return;
         }
         let current = stream.hub.mvcc.revision();
         while let Some(control) = shared.controls.pop_front() {
             self.ready.push_back(match control {
-                Control::Created { spec, resume_revision } => {
+                Control::Created { spec, birth, resume_revision } => {
                     let mut response = Response::control(Kind::Created, spec.id, current, resume_revision);
                     response.watch_data = spec.data;
+                    response.birth = birth;
                     response
                 }
                 Control::Canceled { spec, resume_revision, code, compact_revision } => {
@@ -119,24 +122,27 @@ impl Consumer {
         }
     }
 
-    /// Empties the ring into responses, one or more for each watch. Answers which watches read the log from where:
-    /// found under the same lock, so that what the ring held for them comes first.
-    fn take_ring(&mut self, stream: &Stream) -> Vec<catchup::Reader> {
+    /// Takes what is to be said beside events, then empties the ring up to `matched`, above which a revision may
+    /// still be incomplete, into responses, one or more for each watch. Answers which watches read the log from
+    /// where. All of it is found under one lock, so that for each watch the order is right.
+    fn take_ring(&mut self, stream: &Stream, matched: i64) -> Vec<catchup::Reader> {
         let mut batches: Vec<Batch> = Vec::new();
         let readers;
         {
             let mut shared = stream.shared();
-            readers = catchup::collect(&mut self.turn, &shared);
+            self.take_controls_of(stream, &mut shared);
+            readers = catchup::collect(&mut self.turn, &shared, matched);
             if shared.ring.is_empty() {
                 return readers;
             }
             self.drained.clear();
-            shared.ring.drain_into(&mut self.drained);
+            shared.ring.drain_while(&mut self.drained, |entry| entry.revision <= matched);
             // Where the batch of a place is, while its entries are gathered.
             let mut batch_of = std::collections::HashMap::new();
             for entry in self.drained.drain(..) {
                 let Some(watch) = shared.watch(entry.place, entry.birth) else { continue };
-                if matches!(watch.phase, Phase::Behind { from } if entry.revision >= from) {
+                let read_again = matches!(watch.phase, Phase::Behind { from } if entry.revision >= from);
+                if read_again || entry.revision < watch.next_revision {
                     continue;
                 }
                 let at = *batch_of.entry(entry.place).or_insert_with(|| {
@@ -152,13 +158,18 @@ impl Consumer {
                 });
                 batches[at].entries.push((entry.revision, entry.at));
                 batches[at].resume_revision = entry.revision + 1;
-                watch.next_revision = entry.revision + 1;
                 watch.active = true;
+            }
+            for batch in &batches {
+                if let Some(watch) = shared.watch(batch.place, batch.birth) {
+                    watch.next_revision = batch.resume_revision;
+                }
             }
         }
         for batch in batches {
             self.emit(stream, batch);
         }
+        self.take_controls(stream);
         readers
     }
 
@@ -214,11 +225,14 @@ impl Consumer {
     }
 
     fn lose(&mut self, stream: &Stream, batch: &Batch, first: i64, legal: i64) {
-        if let Some(watch) = stream.shared().watch(batch.place, batch.birth) {
-            watch.next_revision = first;
+        {
+            let mut shared = stream.shared();
+            match shared.watch(batch.place, batch.birth) {
+                Some(watch) => watch.next_revision = first,
+                None => return shared.lower_canceled(batch.spec.id, first),
+            }
         }
         stream.cancel_for(batch.place, batch.birth, ErrorCode::Compacted, legal);
-        self.take_controls(stream);
     }
 
     /// Makes the descriptor say whether something is queued.
@@ -276,7 +290,7 @@ impl Stream {
         loop {
             self.check_open()?;
             self.hub.tail();
-            let (filled, wake_at) = {
+            let (filled, wake_at, is_drained) = {
                 let mut consumer = lock(&self.consumer);
                 let mut filled = Fill::Ready;
                 while responses.len() < max && filled == Fill::Ready {
@@ -289,8 +303,12 @@ impl Stream {
                     consumer.fill_fully(self);
                     consumer.signal(fd, self.shared().end.is_some());
                 }
-                (filled, consumer.wake_at(self))
+                (filled, consumer.wake_at(self), consumer.ready.is_empty())
             };
+            if is_drained && wake_at.is_some() && self.fd.get().is_some() {
+                // Whoever polls the descriptor is not here when the time comes.
+                self.hub.descriptors.schedule(self);
+            }
             if !responses.is_empty() {
                 self.count_delivered(responses);
                 return Ok(());
@@ -364,7 +382,7 @@ impl Stream {
             consumer.signal(fd, ended);
         }
         if !consumer.ready.is_empty() || ended {
-            self.event.notify_all();
+            self.wake_caller();
             return None;
         }
         consumer.wake_at(self)

@@ -6,9 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-use super::consumer::Fill;
+use super::consumer::{Consumer, Fill};
 use super::response::Response;
-use super::state::{Control, End, Pause, Phase};
+use super::state::{End, Pause, Phase, Shared};
 use super::stream::Stream;
 use crate::error::ErrorCode;
 use crate::mvcc::lock;
@@ -210,30 +210,47 @@ impl Stream {
             return;
         }
         // Canceled meanwhile: what was refused was not delivered.
-        for canceled in &mut consumer.ready {
-            if canceled.is_canceled() && canceled.watch_id() == response.watch_id() {
-                canceled.resume_revision = canceled.resume_revision.min(from);
-            }
-        }
-        for control in &mut shared.controls {
-            if let Control::Canceled { spec, resume_revision, .. } = control
-                && spec.id == response.watch_id()
-            {
-                *resume_revision = (*resume_revision).min(from);
-            }
-        }
+        lower_canceled(&mut consumer, &mut shared, response.watch_id(), from);
     }
 
     fn cancel_by_answer(self: &Arc<Self>, response: &Response, code: ErrorCode) {
-        lock(&self.consumer).ready.retain(|other| other.birth != response.birth || other.is_canceled());
-        let mut shared = self.shared();
-        let Some(place) = shared.place_of(response.watch_id()) else { return };
-        let Some(watch) = shared.watch(place, response.birth) else { return };
-        watch.next_revision = match response.is_fragment() {
+        if response.is_canceled() || response.birth == 0 {
+            return;
+        }
+        let from = match response.is_fragment() {
             true => response.position().0,
             false => response.resume_revision(),
         };
+        let mut consumer = lock(&self.consumer);
+        consumer.ready.retain(|other| other.birth != response.birth || other.is_canceled());
+        let mut shared = self.shared();
+        let place = shared.place_of(response.watch_id());
+        let live = place.filter(|place| match shared.watch(*place, response.birth) {
+            Some(watch) => {
+                watch.next_revision = from;
+                true
+            }
+            None => false,
+        });
+        let Some(place) = live else {
+            return lower_canceled(&mut consumer, &mut shared, response.watch_id(), from);
+        };
         drop(shared);
+        drop(consumer);
         self.cancel_for(place, response.birth, code, 0);
     }
+
+    pub(super) fn is_calling_back(&self) -> bool {
+        self.callback.as_ref().is_some_and(Callback::is_run_by_caller)
+    }
+}
+
+/// What was not taken was not delivered, also where the watch was canceled meanwhile.
+fn lower_canceled(consumer: &mut Consumer, shared: &mut Shared, id: i64, from: i64) {
+    for canceled in &mut consumer.ready {
+        if canceled.is_canceled() && canceled.watch_id() == id {
+            canceled.resume_revision = canceled.resume_revision.min(from);
+        }
+    }
+    shared.lower_canceled(id, from);
 }

@@ -30,6 +30,7 @@ pub struct Hub {
     followers: Mutex<Vec<Arc<EventCount>>>,
     follower_count: AtomicUsize,
     pub(super) delivered: AtomicU64,
+    closing: AtomicBool,
 }
 
 /// What the tailer works with.
@@ -40,6 +41,8 @@ pub(super) struct Engine {
     cursor: Option<Cursor>,
     pub(super) matched: i64,
     found: Vec<Found>,
+    /// Streams with watches that were sent behind and do not know it yet.
+    sent_behind: Vec<Arc<Stream>>,
 }
 
 struct Found {
@@ -78,6 +81,7 @@ impl Hub {
             cursor: None,
             matched: revision,
             found: Vec::new(),
+            sent_behind: Vec::new(),
         };
         Arc::new_cyclic(|hub| Self {
             mvcc,
@@ -90,6 +94,7 @@ impl Hub {
             followers: Mutex::default(),
             follower_count: AtomicUsize::new(0),
             delivered: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
         })
     }
 
@@ -107,9 +112,11 @@ impl Hub {
         lock(&self.engine)
     }
 
-    /// Matches everything published so far. Slices are bounded, so registering never waits long.
+    /// Matches everything published when it is called; a fast writer cannot keep the caller. Slices are bounded, so
+    /// registering never waits long.
     pub(super) fn tail(&self) {
-        while self.has_unmatched() {
+        let goal = self.mvcc.revision();
+        while self.matched() < goal {
             let mut engine = self.engine();
             let upto = self.mvcc.revision();
             if engine.matched >= upto {
@@ -189,7 +196,12 @@ impl Hub {
 
     /// Ends every stream, with final responses where callbacks take them, and the threads.
     pub fn close(&self) {
+        let closes_already = self.closing.swap(true, Ordering::SeqCst);
         let streams = self.open_streams();
+        if closes_already && streams.iter().any(|stream| stream.is_calling_back()) {
+            // The first caller waits for this callback, which must not wait for that of the first caller.
+            return;
+        }
         for stream in &streams {
             stream.end(End::StoreClosed);
         }
@@ -198,6 +210,10 @@ impl Hub {
         }
         self.callbacks.stop();
         self.descriptors.stop();
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
     }
 
     /// Events handed to consumers.
@@ -306,12 +322,15 @@ impl Engine {
     fn send_behind(&mut self) {
         for (stream, place) in self.watches.iter().flatten() {
             stream.shared().send_behind(*place, self.matched + 1);
+            if !self.sent_behind.last().is_some_and(|last| Arc::ptr_eq(last, stream)) {
+                self.sent_behind.push(stream.clone());
+            }
         }
     }
 
     /// Gives what was found to the streams; the answer are those that have something new.
     fn hand_out(&mut self) -> Vec<Arc<Stream>> {
-        let mut touched: Vec<Arc<Stream>> = Vec::new();
+        let mut touched = std::mem::take(&mut self.sent_behind);
         let mut found = std::mem::take(&mut self.found);
         let mut rest = found.as_slice();
         while let Some(first) = rest.first() {

@@ -125,6 +125,8 @@ impl Pool {
         if let Some(stream) = self.take_next() {
             self.leave_a_spare();
             hub.pass_on();
+            // A request for progress waits for the tailer, which does not wake a stream that it has no event for.
+            hub.tail();
             self.run(&stream);
             return true;
         }
@@ -149,12 +151,15 @@ impl Pool {
 
     fn run(&self, stream: &Arc<Stream>) {
         let again = if stream.callback.is_some() { stream.run_callbacks() } else { stream.prepare() };
-        let address = Arc::as_ptr(stream) as usize;
+        let Some(when) = again else { return };
         let mut state = lock(&self.state);
-        match again {
-            Some(when) => state.timers.insert(address, (when, Arc::downgrade(stream))),
-            None => state.timers.remove(&address),
-        };
+        state.timers.insert(Arc::as_ptr(stream) as usize, (when, Arc::downgrade(stream)));
+        let sleepers = state.idle > 0;
+        drop(state);
+        if sleepers {
+            // This thread may go into another callback: one of those who sleep must know the time.
+            self.wake();
+        }
     }
 
     /// The next stream to run: one in the queue, or one whose time has come.

@@ -40,22 +40,25 @@ impl Consumer {
     }
 }
 
-/// Everything up to the answer has been delivered to every watch that has started; `None` while one is behind
-/// and has not reached `least` yet.
-fn delivered(shared: &Shared, matched: i64) -> i64 {
-    let mut upto = matched;
-    for watch in shared.watches() {
+/// Everything up to the answer has been delivered to every watch that has started, and nothing above it to any;
+/// `None` while some are further than others.
+fn delivered(shared: &Shared, matched: i64) -> Option<i64> {
+    let (mut upto, mut given) = (matched, i64::MIN);
+    for watch in shared.watches().filter(|watch| watch.spec.starts_at <= matched) {
         if let Phase::Behind { from } = watch.phase {
             upto = upto.min(from - 1);
         }
+        // Fragments that were taken may end inside the next revision.
+        let partly = watch.pause.is_some_and(|pause| pause.skip > 0);
+        given = given.max(watch.next_revision - i64::from(!partly));
     }
-    upto
+    (given <= upto).then_some(upto)
 }
 
 /// Whether a request for progress could be answered now.
 pub(super) fn can_answer(shared: &Shared, matched: i64) -> bool {
     let Some(least) = shared.progress_requests.front() else { return false };
-    shared.ring.is_empty() && delivered(shared, matched) >= *least
+    shared.ring.is_empty() && delivered(shared, matched).is_some_and(|upto| upto >= *least)
 }
 
 /// Queues what is due. `matched` was read before the ring was emptied, so all up to there has been handed out.
@@ -65,11 +68,11 @@ pub(super) fn answer(consumer: &mut Consumer, stream: &Arc<Stream>, matched: i64
         return;
     }
     while let Some(least) = shared.progress_requests.front().copied() {
-        let upto = delivered(&shared, matched);
-        if upto < least {
-            break;
-        }
+        let Some(upto) = delivered(&shared, matched).filter(|upto| *upto >= least) else { break };
         shared.progress_requests.pop_front();
+        for watch in shared.places.iter_mut().flatten().filter(|watch| watch.spec.starts_at <= upto) {
+            watch.next_revision = watch.next_revision.max(upto + 1);
+        }
         consumer.ready.push_back(Response::control(Kind::Progress, WATCH_ID_NONE, upto, upto + 1));
     }
     let now = Instant::now();
@@ -78,7 +81,9 @@ pub(super) fn answer(consumer: &mut Consumer, stream: &Arc<Stream>, matched: i64
     }
     consumer.ticker.due = now.checked_add(consumer.ticker.interval);
     for watch in shared.places.iter_mut().flatten() {
-        let started = matches!(watch.phase, Phase::Live { .. }) && watch.spec.starts_at <= matched;
+        let started = matches!(watch.phase, Phase::Live { .. })
+            && watch.spec.starts_at <= matched
+            && watch.next_revision <= matched + 1;
         let idle = !std::mem::take(&mut watch.active);
         if watch.spec.progress_notify && started && idle {
             watch.next_revision = watch.next_revision.max(matched + 1);

@@ -40,6 +40,17 @@ impl<T> Ring<T> {
         self.entries.shrink_to(KEPT);
     }
 
+    /// Moves entries, oldest first, to the end of `out` up to the first for which `take` does not hold; it must not
+    /// hold for any younger one either.
+    pub fn drain_while(&mut self, out: &mut Vec<T>, take: impl FnMut(&T) -> bool) {
+        let count = self.entries.partition_point(take);
+        if count == self.entries.len() {
+            self.drain_into(out);
+        } else {
+            out.extend(self.entries.drain(..count));
+        }
+    }
+
     /// How many entries wait.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -65,6 +76,20 @@ mod tests {
         ring.push(3).unwrap();
         ring.drain_into(&mut out);
         assert_eq!(out, [0, 1, 2, 3]);
+        assert!(ring.is_empty());
+    }
+
+    #[test]
+    fn draining_may_stop_in_between() {
+        let mut ring = Ring::new(4);
+        (1..=4).for_each(|entry| ring.push(entry).unwrap());
+        let mut out = Vec::new();
+        ring.drain_while(&mut out, |entry| *entry < 3);
+        assert_eq!((out.as_slice(), ring.len()), ([1, 2].as_slice(), 2));
+        ring.drain_while(&mut out, |entry| *entry < 3);
+        assert_eq!(out, [1, 2]);
+        ring.drain_while(&mut out, |_| true);
+        assert_eq!(out, [1, 2, 3, 4]);
         assert!(ring.is_empty());
     }
 

@@ -53,6 +53,11 @@ impl Stream {
             hub.callbacks.start()?;
         }
         hub.register(&stream);
+        if hub.is_closing() {
+            // Perhaps registered too late for the store's close to see it.
+            stream.shutdown();
+            return Err(Error::new(ErrorCode::Closed, "the store is closed"));
+        }
         Ok(stream)
     }
 
@@ -84,11 +89,13 @@ impl Stream {
         let spec = Arc::new(Spec::new(id, range, request));
         let current = self.hub.mvcc.revision();
         let next = if request.start_revision == 0 { current + 1 } else { request.start_revision };
-        if request.created_notify {
-            shared.controls.push_back(Control::Created { spec: spec.clone(), resume_revision: next });
-        }
         let lost = if next > current { Ok(()) } else { hub::check_start(&self.hub.mvcc, next) };
+        let created = |spec: &Arc<Spec>, birth| {
+            let (spec, resume_revision) = (spec.clone(), next);
+            request.created_notify.then_some(Control::Created { spec, birth, resume_revision })
+        };
         if let Err(legal) = lost {
+            shared.controls.extend(created(&spec, 0));
             shared.controls.push_back(Control::Canceled {
                 spec,
                 resume_revision: next,
@@ -100,7 +107,8 @@ impl Stream {
                 true => Phase::Live { min_revision: next },
                 false => Phase::Behind { from: next },
             };
-            let (place, _) = shared.insert(spec, phase, next);
+            let (place, birth) = shared.insert(spec.clone(), phase, next);
+            shared.controls.extend(created(&spec, birth));
             let number = engine.insert(range, self.clone(), place);
             if let Some(Some(watch)) = shared.places.get_mut(place as usize) {
                 watch.number = number;
@@ -173,14 +181,19 @@ impl Stream {
 
     /// Something is there for the consumer.
     pub(super) fn wake(self: &Arc<Self>) {
-        self.event.notify_all();
-        if self.leads.load(Ordering::SeqCst) {
-            self.hub.mvcc.publication.notify();
-        }
+        self.wake_caller();
         if self.callback.is_some() {
             self.hub.callbacks.schedule(self);
         } else if self.fd.get().is_some() {
             self.hub.descriptors.schedule(self);
+        }
+    }
+
+    /// Wakes the caller inside `next`, wherever it waits.
+    pub(super) fn wake_caller(&self) {
+        self.event.notify_all();
+        if self.leads.load(Ordering::SeqCst) {
+            self.hub.mvcc.publication.notify();
         }
     }
 
@@ -205,8 +218,9 @@ impl Stream {
             let Some(watch) = shared.remove(place) else { continue };
             engine.remove(watch.spec.range(), watch.number);
             if end == End::StoreClosed && self.callback.is_some() {
+                let resume_revision = resume_of(&watch, shared.ring.is_empty(), self.hub.matched());
                 shared.controls.push_back(Control::Canceled {
-                    resume_revision: watch.next_revision,
+                    resume_revision,
                     spec: watch.spec,
                     code: Some(ErrorCode::Closed),
                     compact_revision: 0,
@@ -216,6 +230,8 @@ impl Stream {
         drop(shared);
         drop(engine);
         if let Some(fd) = self.fd.get() {
+            // A consumer that did not see the end yet may clear the descriptor; not any more once it has let go.
+            let _consumer = lock(&self.consumer);
             let _ = fd.raise();
         }
         self.wake();

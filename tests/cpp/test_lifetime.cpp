@@ -149,21 +149,23 @@ TEST(a_store_moves_under_its_stream) {
 }
 
 TEST(pinned_bytes_are_counted_and_given_back) {
-  check::TempDir dir;
-  watch_store_options options;
-  WATCH_INIT(&options);
-  options.flags = WATCH_OPEN_CREATE;
-  options.durability = WATCH_DURABILITY_NONE;
-  options.segment_bytes = 64 << 10;
-  Store store = check::need(Store::open((dir / "store").c_str(), &options));
-  CHECK_OK(store.put("k", big));
-  ResultView pin = *check::need(store.get("k"));
-  for (int i = 0; i < 100; ++i) CHECK_OK(store.put("k", std::string(10'000, 'w')));
-  CHECK_OK(store.compact(store.revision(), true));
-  CHECK(check::need(store.stats()).pinned_bytes > 0);
-  CHECK_EQ(check::text(pin), "k=" + big);
-  pin = ResultView();
-  CHECK_EQ(check::need(store.stats()).pinned_bytes, 0u);
+  for (const std::uint32_t durability : {WATCH_DURABILITY_NONE, WATCH_DURABILITY_COMMIT}) {
+    check::TempDir dir;
+    watch_store_options options;
+    WATCH_INIT(&options);
+    options.flags = WATCH_OPEN_CREATE;
+    options.durability = durability;
+    options.segment_bytes = 64 << 10;
+    Store store = check::need(Store::open((dir / "store").c_str(), &options));
+    CHECK_OK(store.put("k", big));
+    ResultView pin = *check::need(store.get("k"));
+    for (int i = 0; i < 30; ++i) CHECK_OK(store.put("k", std::string(10'000, 'w')));
+    CHECK_OK(store.compact(store.revision(), true));
+    CHECK(check::need(store.stats()).pinned_bytes > 0);
+    CHECK_EQ(check::text(pin), "k=" + big);
+    pin = ResultView();
+    CHECK_EQ(check::need(store.stats()).pinned_bytes, 0u);
+  }
 }
 
 RUN_TESTS()

@@ -59,6 +59,7 @@ TEST(the_last_error_is_copied_out) {
 
 TEST(an_error_travels_to_another_thread) {
   watch::Store store = check::memory();
+  CHECK_ERR(store.put("", "v"), WATCH_ERR_EMPTY_KEY);
   std::optional<Error> error;
   std::thread([&] { error = store.compact(1000).error(); }).join();
   CHECK_EQ(error->status(), WATCH_ERR_FUTURE_REVISION);

@@ -13,7 +13,7 @@ import libwatch
 @pytest.fixture(params=["memory", "files"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[libwatch.Store]:
     path = None if request.param == "memory" else tmp_path / "store"
-    with libwatch.open(path, durability="none") as store:
+    with libwatch.open(path, durability="none", segment_bytes=1 << 20) as store:
         yield store
 
 

@@ -1,4 +1,4 @@
-"""The documents say what is so: the README's Python runs, and the lists of bounds, unsafe files and links hold."""
+"""The documents say what is so: the README's Python runs; lists of bounds and unsafe files and links hold."""
 
 import contextlib
 import io
@@ -71,6 +71,7 @@ def test_links_lead_somewhere(page: str) -> None:
 
 
 def test_anchors_of_the_readme_are_its_headings() -> None:
-    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", README, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    text = re.sub(r"^```.*?^```$", "", README, flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= anchors

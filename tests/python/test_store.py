@@ -223,21 +223,22 @@ def test_read_only(tmp_path: Path) -> None:
 
 def test_close_is_final_and_idempotent(store: libwatch.Store) -> None:
     store.put(b"a", b"1")
-    assert not store.closed
-    store.close()
-    store.close()
-    assert store.closed
+    states = [store.closed]
+    for _ in range(2):
+        store.close()
+        states.append(store.closed)
+    assert states == [False, True, True]
     for attempt in (
         lambda: store.put(b"a", b""),
         lambda: store.get(b"a"),
         lambda: store.range(b"a"),
         lambda: store.delete(b"a"),
-        lambda: store.txn(),
+        store.txn,
         lambda: store.compact(2),
-        lambda: store.sync(),
+        store.sync,
         lambda: store.watch(b"a"),
-        lambda: store.watch_stream(),
-        lambda: store.stats(),
+        store.watch_stream,
+        store.stats,
     ):
         with pytest.raises(libwatch.ClosedError):
             attempt()

@@ -192,9 +192,11 @@ fn options_of(given: &watch_store_options) -> Result<StoreOptions> {
         | watch_open_flag::WATCH_OPEN_READ_ONLY as u32
         | watch_open_flag::WATCH_OPEN_MEMORY as u32;
     check_flags("watch_store_options.flags", given.flags, all)?;
+    let has = |flag: watch_open_flag| given.flags & flag as u32 != 0;
     Ok(StoreOptions {
-        create: given.flags & watch_open_flag::WATCH_OPEN_CREATE as u32 != 0,
-        read_only: given.flags & watch_open_flag::WATCH_OPEN_READ_ONLY as u32 != 0,
+        // A store in memory never exists before.
+        create: has(watch_open_flag::WATCH_OPEN_CREATE) || has(watch_open_flag::WATCH_OPEN_MEMORY),
+        read_only: has(watch_open_flag::WATCH_OPEN_READ_ONLY),
         durability: durability_of(given.durability)?,
         segment_bytes: given.segment_bytes,
         fragment_bytes: given.fragment_bytes,

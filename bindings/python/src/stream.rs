@@ -41,6 +41,8 @@ struct Shared {
     store: libwatch::Store,
     consumer: AtomicBool,
     put_back: Mutex<VecDeque<Response>>,
+    /// The stream was closed itself, not its store.
+    closed: AtomicBool,
     /// For callbacks: the watches that have not said their last word.
     live: Mutex<BTreeMap<i64, i64>>,
 }
@@ -106,7 +108,7 @@ impl Shared {
 
     /// The last words of watches that the closing of the store left without.
     fn farewell(&self) -> Option<WatchResponse> {
-        if !self.store.is_closed() {
+        if self.closed.load(Ordering::Acquire) {
             return None;
         }
         let (watch_id, _) = lock(&self.live).pop_first()?;
@@ -130,6 +132,7 @@ fn register(shared: &Arc<Handle<Shared>>) {
 pub fn close_streams(py: Python<'_>) {
     let streams = std::mem::take(&mut *lock(&STREAMS));
     for stream in streams.iter().filter(|row| row.0 == std::process::id()).filter_map(|row| row.1.upgrade()) {
+        stream.closed.store(true, Ordering::Release);
         let _ = detached(py, || {
             stream.stream.shutdown();
             Ok(())
@@ -170,6 +173,7 @@ impl WatchStream {
             store: store.clone(),
             consumer: AtomicBool::new(false),
             put_back: Mutex::default(),
+            closed: AtomicBool::new(false),
             live: Mutex::default(),
         }));
         register(&shared);
@@ -303,6 +307,7 @@ impl WatchStream {
 
     /// Ends the stream. With a callback it also waits for a running one, unless it is called from one.
     fn close(&self, py: Python<'_>) -> Result<(), Failure> {
+        self.shared.closed.store(true, Ordering::Release);
         detached(py, || {
             self.shared.stream.close();
             Ok(())

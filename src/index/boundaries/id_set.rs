@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 const FEW: usize = 256;
 
 /// The set. Walked in ascending order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub enum IdSet<I, const N: usize> {
     /// Nothing.
+    #[default]
     Empty,
     /// The first `len` of `ids`, ascending.
     InPlace {
@@ -22,12 +23,6 @@ pub enum IdSet<I, const N: usize> {
     Few(Vec<I>),
     /// More than a vector takes, until half of it are left.
     Many(Box<BTreeSet<I>>),
-}
-
-impl<I, const N: usize> Default for IdSet<I, N> {
-    fn default() -> Self {
-        Self::Empty
-    }
 }
 
 impl<I: Copy + Ord, const N: usize> IdSet<I, N> {

@@ -8,7 +8,10 @@ mod faults;
 mod recovery;
 mod refusal;
 
+use super::base::BaseDraft;
 use super::change::tests::put;
+use super::open::OpenReport;
+use super::record::RecordKind;
 use super::*;
 use crate::error::{Error, ErrorCode, Result};
 use crate::options::Durability;
@@ -23,11 +26,16 @@ use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
 const SEGMENT: u64 = 64 << 10;
 
+/// Keys and lengths of values.
+type Changed = Vec<(Vec<u8>, usize)>;
+/// A name, a directory, how to open it, and what keeps it alive.
+type Way = (&'static str, Arc<dyn Dir>, Durability, Option<tempfile::TempDir>);
+
 /// Everything an opening showed.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     base: Vec<(Vec<u8>, i64)>,
-    records: Vec<(i64, Vec<(Vec<u8>, usize)>)>,
+    records: Vec<(i64, Changed)>,
 }
 
 impl OpenVisitor for Seen {
@@ -121,8 +129,8 @@ fn real() -> (tempfile::TempDir, Arc<dyn Dir>) {
 }
 
 /// Every way to append, with its directory.
-fn all_ways() -> Vec<(&'static str, Arc<dyn Dir>, Durability, Option<tempfile::TempDir>)> {
-    let mut ways: Vec<(&'static str, Arc<dyn Dir>, Durability, Option<tempfile::TempDir>)> = Vec::new();
+fn all_ways() -> Vec<Way> {
+    let mut ways: Vec<Way> = Vec::new();
     for (name, filesystem, durability) in [
         ("mapped", Filesystem::InPlace, Durability::None),
         ("staged", Filesystem::InPlace, Durability::Commit),
