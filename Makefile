@@ -168,9 +168,13 @@ test-c: build build-dev ## The C API: plain, with sanitizers, under valgrind
 	else $(call skip,test-c under valgrind,apt-get install valgrind); fi
 
 .PHONY: test-cpp
-test-cpp: build ## The C++ header and the examples
+test-cpp: build build-dev ## The C++ header, the examples, the CMake package
+	$(say) "test-cpp: the C++ header and the examples with AddressSanitizer"
+	@LIBWATCH_LIB_DIR=$(debug) sh tests/cpp/run.sh asan
 	$(say) "test-cpp: the C++ header in C++17, 20 and 23, the examples, the CMake package"
-	@LIBWATCH_LIB_DIR=$(release) sh tests/cpp/run.sh
+	@if command -v cmake >/dev/null 2>&1 && command -v pkg-config >/dev/null 2>&1; then \
+	  LIBWATCH_LIB_DIR=$(release) sh tests/cpp/run.sh; \
+	else $(call skip,test-cpp with CMake and pkg-config,apt-get install cmake pkg-config); fi
 
 .PHONY: test-readme
 test-readme: build-dev ## The README's programs in C, C++ and Rust, against an installed copy

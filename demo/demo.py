@@ -194,13 +194,13 @@ def compare_revisions(store: libwatch.Store, repository: Repository, imported: I
     bar.done(f"{len(chosen)} revisions with {paths} paths are what git ls-tree says")
 
 
-def busiest_prefix(changed_paths: dict[bytes, int]) -> bytes:
-    """The top directory with the most changes; everything if there is none."""
-    totals: dict[bytes, int] = {}
+def busiest_prefix(changed_paths: dict[bytes, int], final: Tree) -> bytes:
+    """The top directory with the most changes, of those there are at the end; everything if there is none."""
+    totals = dict.fromkeys((path[: path.index(b"/") + 1] for path in final if b"/" in path), 0)
     for path, count in changed_paths.items():
-        if b"/" in path:
-            prefix = path[: path.index(b"/") + 1]
-            totals[prefix] = totals.get(prefix, 0) + count
+        prefix = path[: path.find(b"/") + 1]
+        if prefix in totals:
+            totals[prefix] += count
     return max(totals, key=lambda prefix: (totals[prefix], prefix), default=b"")
 
 
@@ -210,7 +210,7 @@ def replay(directory: Path, libraries: Path, imported: Imported, final: Tree) ->
     links.mkdir()
     for name in ("libwatch.so", f"libwatch.so.{libwatch.abi_version}"):  # for the linker, for the loader
         (links / name).symlink_to(libraries / "libwatch.so")
-    store, prefix = str(directory / "store"), busiest_prefix(imported.changed_paths)
+    store, prefix = str(directory / "store"), busiest_prefix(imported.changed_paths, final)
     for source in ("follow.c", "follow.cpp"):
         compile_follower(source, directory / source.replace(".", "_"), links)
 

@@ -33,3 +33,13 @@ pub use request::{
 pub use store::{Store, StoreStats, Stream};
 pub use types::{Event, EventType, KeyValue};
 pub use watch::{Answer, Response, ResponseFn, WATCH_ID_NONE};
+
+/// What the model checker looks at: see tests/loom.rs.
+#[cfg(loom)]
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod loom_api {
+    pub use crate::mvcc::publish::Publication;
+    pub use crate::os::wake::EventCount;
+    pub use crate::watch::ring::Ring;
+}

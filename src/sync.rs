@@ -29,7 +29,8 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits on `condvar` with the lock given up meanwhile; may return without a reason. As forgiving as [`lock`].
+/// Waits on `condvar` with the lock given up meanwhile; may return without a reason. As forgiving as
+/// [`lock`].
 pub fn wait<'a, T>(condvar: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
     condvar.wait(guard).unwrap_or_else(PoisonError::into_inner)
 }

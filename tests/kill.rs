@@ -3,7 +3,7 @@
 //! given to other content. LIBWATCH_KILL_ROUNDS (200) rounds for each durability mode; LIBWATCH_KILL_SEED repeats
 //! the choices, not the scheduling. The child is this same program, told by an environment variable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -89,7 +89,7 @@ fn key(dice: &mut Dice) -> Vec<u8> {
 /// Its first word is a token that all puts of one transaction share, its second the number of puts there are.
 fn value(dice: &mut Dice, turn: u64, token: u64, puts: usize) -> Vec<u8> {
     let mut value = format!("{token:x} {puts} {turn} ").into_bytes();
-    let long = if dice.one_in(10) { 3000 } else { 200 };
+    let long = if dice.one_in(10) { 8000 } else { 600 };
     value.resize(value.len() + dice.below(long) as usize, b'.');
     value
 }
@@ -98,7 +98,7 @@ fn put(store: &Store, dice: &mut Dice, turn: u64) -> String {
     let (key, token) = (key(dice), dice.roll());
     let value = value(dice, turn, token, 1);
     let result = store.put(&PutRequest { key: &key, value: &value, ..PutRequest::default() }).unwrap();
-    format!("wrote {} {:x}\n", result.revision(), Sum::new().add(true, &key, &value).0)
+    format!("wrote {} {:016x}\n", result.revision(), Sum::new().add(true, &key, &value).0)
 }
 
 fn transact(store: &Store, dice: &mut Dice, turn: u64) -> String {
@@ -111,7 +111,7 @@ fn transact(store: &Store, dice: &mut Dice, turn: u64) -> String {
     let puts = pairs().map(|(key, value)| Op::Put(PutRequest { key, value, ..PutRequest::default() }));
     let result = store.txn(&TxnRequest { success: puts.collect(), ..TxnRequest::default() }).unwrap();
     let sum = pairs().fold(Sum::new(), |sum, (key, value)| sum.add(true, key, value));
-    format!("wrote {} {:x}\n", result.revision(), sum.0)
+    format!("wrote {} {:016x}\n", result.revision(), sum.0)
 }
 
 fn delete(store: &Store, dice: &mut Dice) -> String {
@@ -120,7 +120,7 @@ fn delete(store: &Store, dice: &mut Dice) -> String {
         store.delete_range(&DeleteRangeRequest { key: &key, ..DeleteRangeRequest::default() }).unwrap();
     match result.deleted() {
         0 => String::new(),
-        _ => format!("wrote {} {:x}\n", result.revision(), Sum::new().add(false, &key, b"").0),
+        _ => format!("wrote {} {:016x}\n", result.revision(), Sum::new().add(false, &key, b"").0),
     }
 }
 
@@ -134,7 +134,6 @@ fn compact(store: &Store, dice: &mut Dice) -> String {
 }
 
 /// What the parent knows of a store.
-#[derive(Default)]
 struct Known {
     /// Content of every revision that was acknowledged or seen after a death.
     content: BTreeMap<i64, u64>,
@@ -145,10 +144,14 @@ struct Known {
 }
 
 impl Known {
+    fn new() -> Self {
+        Self { content: BTreeMap::new(), acknowledged: Vec::new(), compacted: -1, last: 1 }
+    }
+
     fn hear(&mut self, line: &str) {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
-            ["wrote", revision, sum] => {
+            ["wrote", revision, sum] if sum.len() == 16 => {
                 let (revision, sum) = (revision.parse().unwrap(), u64::from_str_radix(sum, 16).unwrap());
                 let before = self.content.insert(revision, sum);
                 assert!(before.is_none_or(|before| before == sum), "revision {revision} was given out twice");
@@ -259,10 +262,13 @@ fn one_death(mode: &str, path: &Path, known: &mut Known, dice: &mut Dice) {
             break;
         }
     }
-    let wait = if opens { dice.below(1500) } else { dice.below(1 << dice.below(15)) };
+    let longest = if opens { 1500 } else { dice.pick(&[200, 4000, 30_000, 60_000]) };
+    let wait = dice.below(longest);
     let end = Instant::now() + Duration::from_micros(wait);
     let (status, rest) = std::thread::scope(|scope| {
         let rest = scope.spawn(|| lines.collect::<Vec<_>>());
+        // Sleeping alone would kill at the ticks of a timer.
+        std::thread::sleep(Duration::from_micros(wait.saturating_sub(300)));
         while Instant::now() < end {
             std::hint::spin_loop();
         }
@@ -281,21 +287,35 @@ fn one_death(mode: &str, path: &Path, known: &mut Known, dice: &mut Dice) {
     }
 }
 
-fn deaths(mode: &str, rounds: u64, seed: u64) -> (u64, u64) {
+/// Which files the store has.
+fn files(path: &Path) -> BTreeSet<std::ffi::OsString> {
+    std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+}
+
+/// What the deaths of one mode came to.
+#[derive(Debug, Default)]
+struct Toll {
+    writes: u64,
+    rounds_that_compacted: u64,
+    rounds_that_changed_files: u64,
+}
+
+fn deaths(mode: &str, rounds: u64, seed: u64) -> Toll {
     let mut dice = Dice::new(seed);
-    let (mut writes, mut compactions) = (0, 0);
+    let mut toll = Toll::default();
     let mut store: Option<(tempfile::TempDir, Known)> = None;
     for round in 0..rounds {
         if round as usize % DEATHS == 0 {
             store = None;
         }
-        let (folder, known) = store.get_or_insert_with(|| (tempfile::tempdir().unwrap(), Known::default()));
-        let before = known.compacted;
+        let (folder, known) = store.get_or_insert_with(|| (tempfile::tempdir().unwrap(), Known::new()));
+        let (compacted, before) = (known.compacted, files(folder.path()));
         one_death(mode, folder.path(), known, &mut dice);
-        writes += known.examine(folder.path(), mode);
-        compactions += u64::from(known.compacted > before);
+        toll.rounds_that_changed_files += u64::from(files(folder.path()) != before);
+        toll.writes += known.examine(folder.path(), mode);
+        toll.rounds_that_compacted += u64::from(known.compacted > compacted);
     }
-    (writes, compactions)
+    toll
 }
 
 #[test]
@@ -310,13 +330,10 @@ fn what_was_acknowledged_survives_kills() {
     let thread = std::thread::spawn(move || {
         for (number, (mode, _)) in MODES.iter().enumerate() {
             let start = Instant::now();
-            let (writes, compactions) = deaths(mode, rounds, seed.wrapping_add(number as u64));
-            println!(
-                "{mode}: {rounds} kills, {writes} acknowledged writes found, {compactions} rounds with \
-                 compactions, {:.1} s",
-                start.elapsed().as_secs_f64()
-            );
-            assert!(writes >= rounds / 2, "the children hardly wrote");
+            let toll = deaths(mode, rounds, seed.wrapping_add(number as u64));
+            let seconds = start.elapsed().as_secs_f64();
+            println!("{mode}: {rounds} kills, acknowledged {toll:?}, {seconds:.1} s");
+            assert!(toll.writes >= rounds / 2, "the children hardly wrote");
         }
         let _ = done.send(());
     });
@@ -335,7 +352,7 @@ fn a_lost_or_changed_revision_is_noticed() {
     let lines: Vec<String> = (0..5).map(|turn| put(&store, &mut dice, turn)).collect();
     store.close().unwrap();
     let examine = |lines: &[String]| {
-        let mut known = Known::default();
+        let mut known = Known::new();
         lines.iter().for_each(|line| known.hear(line.trim_end()));
         known.examine(folder.path(), "commit")
     };
@@ -346,9 +363,9 @@ fn a_lost_or_changed_revision_is_noticed() {
         let quiet = std::panic::AssertUnwindSafe(|| examine(&lines));
         assert!(std::panic::catch_unwind(quiet).is_err(), "{lines:?} passed");
     };
-    fails(|lines| lines.push("wrote 7 1".into()));
-    fails(|lines| lines[2] = "wrote 4 1".into());
-    fails(|lines| lines.push("wrote 3 1".into()));
+    fails(|lines| lines.push("wrote 7 0000000000000001".into()));
+    fails(|lines| lines[2] = "wrote 4 0000000000000001".into());
+    fails(|lines| lines.push("wrote 3 0000000000000001".into()));
     fails(|lines| lines.push("compacted 4".into()));
     assert_eq!(Store::open(folder.path(), &options("commit")).unwrap().revision(), 6);
 }

@@ -238,7 +238,8 @@ impl Engine {
     }
 }
 
-/// Runs writer, tailer and consumer. Answers whether the watch was behind in one schedule and never in another.
+/// Runs writer, tailer and consumer. Answers whether the watch was behind in one schedule and never in
+/// another.
 fn every_event_comes_once(capacity: usize, preemptions: usize) -> (bool, bool) {
     use std::sync::atomic::AtomicBool;
     let seen = std::sync::Arc::new((AtomicBool::new(false), AtomicBool::new(false)));

@@ -202,6 +202,26 @@ fn watches_on_the_present_and_future_do_not_mind_a_compaction() {
     });
 }
 
+#[test]
+fn a_quiet_watch_stays_live_although_nobody_read_what_a_compaction_dropped() {
+    // etcd 10.5
+    watched(|| {
+        let folder = folder();
+        let store = Store::open(folder.path(), &tiny()).unwrap();
+        let stream = stream(&store);
+        stream.create(&watch((b"quiet", b""), 0)).unwrap();
+        for _ in 0..3 {
+            (0..5000).for_each(|_| drop(put(&store, "busy", vec![b'x'; 50])));
+            store.compact(store.revision(), true).unwrap();
+        }
+        let revision = put(&store, "quiet", "1");
+        assert_eq!(
+            settle(&stream).iter().flat_map(lines).collect::<Vec<_>>(),
+            [format!("{revision} put quiet=1")]
+        );
+    });
+}
+
 /// Reads on until the watch ends; the last response, and the revisions before it.
 fn read_to_the_end(stream: &Stream) -> (Response, Vec<i64>) {
     let mut told = Vec::new();

@@ -1,11 +1,11 @@
 //! Which ranges hold a key, for half-open ranges that are neither one key nor a prefix.
 //!
-//! The ends of all ranges cut the keyspace into segments, kept in a B+ tree. A range is noted at the highest nodes
-//! that lie wholly inside it, so a lookup walks one path down and reports what it meets: O(log n + hits). A range
-//! that spans everything costs a few notes per level, not one per segment.
+//! The ends of all ranges cut the keyspace into segments, kept in a B+ tree. A range is noted at the highest
+//! nodes that lie wholly inside it, so a lookup walks one path down and reports what it meets: O(log n +
+//! hits). A range that spans everything costs a few notes per level, not one per segment.
 //!
-//! Invariant: for each segment and each range over it, exactly one node on the way from the root to the segment
-//! notes the range. Splits move notes up and merges move them down, nothing else does.
+//! Invariant: for each segment and each range over it, exactly one node on the way from the root to the
+//! segment notes the range. Splits move notes up and merges move them down, nothing else does.
 
 pub mod id_set;
 pub mod short_key;
@@ -16,8 +16,8 @@ use short_key::ShortKey;
 /// The ids over one part. Six take no more room than a vector and its tag.
 type Ids<I> = IdSet<I, 6>;
 
-/// Children per node: a node with more is split, and one with fewer than the minimum is merged with a neighbour if
-/// both fill half a node. The tests make tall trees of few ranges.
+/// Children per node: a node with more is split, and one with fewer than the minimum is merged with a
+/// neighbour if both fill half a node. The tests make tall trees of few ranges.
 const CHILDREN_MAX: usize = if cfg!(test) { 8 } else { 64 };
 const CHILDREN_MIN: usize = CHILDREN_MAX / 4;
 
@@ -39,9 +39,9 @@ struct Node<I> {
     ends: u32,
 }
 
-/// The children of a node in the order of their keys. The first child's key is that of the node, so it is never
-/// compared; of the others, `prefix` is what all keys have in common and `heads` the eight bytes after it, as
-/// big-endian numbers. A search reads these, and the keys themselves only among equal heads.
+/// The children of a node in the order of their keys. The first child's key is that of the node, so it is
+/// never compared; of the others, `prefix` is what all keys have in common and `heads` the eight bytes after
+/// it, as big-endian numbers. A search reads these, and the keys themselves only among equal heads.
 #[derive(Debug)]
 struct Inner<I> {
     prefix: ShortKey,
@@ -56,8 +56,8 @@ impl<I: Copy + Ord> Boundaries<I> {
         Self { root: Inner::of(vec![everything]), len: 0 }
     }
 
-    /// Adds the range from `start` up to but without `end`; no end: every key from `start` on. It must not be empty
-    /// and the id not be in.
+    /// Adds the range from `start` up to but without `end`; no end: every key from `start` on. It must not be
+    /// empty and the id not be in.
     pub fn insert(&mut self, start: &[u8], end: Option<&[u8]>, id: I) {
         for key in [Some(start), end].into_iter().flatten() {
             self.root.add_boundary(key);
@@ -199,8 +199,8 @@ impl<I: Copy + Ord> Inner<I> {
         }
     }
 
-    /// Takes one range's end off the boundary; an unused one goes and its segment joins the one before, over which
-    /// lie the same ranges.
+    /// Takes one range's end off the boundary; an unused one goes and its segment joins the one before, over
+    /// which lie the same ranges.
     fn drop_boundary(&mut self, key: &[u8]) {
         let at = self.find(key);
         let child = &mut self.children[at];
@@ -274,8 +274,8 @@ impl<I: Copy + Ord> Inner<I> {
         pair.len() == 2 && counts.sum::<usize>() <= CHILDREN_MAX / 2
     }
 
-    /// Notes a range whose ends are boundaries at the highest children inside it. `to_end`: it goes on to the end of
-    /// this node or past it.
+    /// Notes a range whose ends are boundaries at the highest children inside it. `to_end`: it goes on to the
+    /// end of this node or past it.
     fn note(&mut self, start: &[u8], end: Option<&[u8]>, to_end: bool, id: I) {
         let (first, last) = (self.find(start), self.find_below(end));
         for at in first..=last {
@@ -331,7 +331,8 @@ fn common(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
-/// The eight bytes of `key` from `at` on as a number that orders like them; a short key is filled up with zeros.
+/// The eight bytes of `key` from `at` on as a number that orders like them; a short key is filled up with
+/// zeros.
 fn head(key: &[u8], at: usize) -> u64 {
     let rest = &key[at.min(key.len())..];
     match rest.first_chunk() {
@@ -390,7 +391,8 @@ mod tests {
         hits
     }
 
-    /// Checks what the fields promise below `inner`, which begins at `key`. Answers height and number of notes.
+    /// Checks what the fields promise below `inner`, which begins at `key`. Answers height and number of
+    /// notes.
     fn check(inner: &Inner<u32>, key: &[u8]) -> (usize, usize) {
         assert_eq!(*inner.children[0].key, *key);
         assert!(inner.children.is_sorted_by(|a, b| *a.key < *b.key));

@@ -46,16 +46,6 @@ pub fn at_revision<'t>(
     walk(table, newest, key, |change| change.mod_revision() <= revision)
 }
 
-/// The newest change of the chain whose depth is at or below `depth`.
-pub fn at_depth<'t>(
-    table: &'t SegmentTable,
-    newest: Position,
-    key: &[u8],
-    depth: u32,
-) -> Result<Option<Change<'t>>, Stale> {
-    walk(table, newest, key, |change| change.depth() <= depth)
-}
-
 /// Walks back to the newest change for which `reached` holds; it must hold for all older ones too.
 fn walk<'t>(
     table: &'t SegmentTable,

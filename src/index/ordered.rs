@@ -95,8 +95,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_like_a_sorted_set(batches in prop::collection::vec(prop::collection::vec(any::<u16>(), 0..3000), 1..6),
-                                   probe in any::<u16>(), removed in any::<u8>()) {
+        fn reads_like_a_sorted_set(
+            batches in prop::collection::vec(prop::collection::vec(any::<u16>(), 0..3000), 1..6),
+            probe in any::<u16>(),
+            removed in any::<u8>(),
+        ) {
             let mut keys: Vec<Vec<u8>> = Vec::new();
             let mut model = std::collections::BTreeSet::new();
             let mut ordered = Ordered::default();

@@ -1,6 +1,6 @@
 //! The single writer's half of the log. A record is encoded straight into the mapping or image of the active
-//! segment, its length word is stored last, and then the end of the segment moves over it. Whatever can fail without
-//! having changed anything (limits, room) is done before; a failure after that poisons the log.
+//! segment, its length word is stored last, and then the end of the segment moves over it. Whatever can fail
+//! without having changed anything (limits, room) is done before; a failure after that poisons the log.
 
 use super::change::NewChange;
 use super::flush::{FlushJob, Tail};
@@ -118,10 +118,10 @@ impl Appender {
     }
 
     /// Appends a transaction with the next revision and puts the position of each change behind those in
-    /// `positions`. `Limit`, `EmptyKey`, `NoSpace`, `NoMemory` and `Io` leave everything as it was; `Poisoned`
-    /// means that an earlier write or sync failed. Visible to readers of the segment at once; what a revision is
-    /// visible from is the caller's matter. Blocks for the disk only where a new segment is needed, and in
-    /// write-through mode.
+    /// `positions`. `Limit`, `EmptyKey`, `NoSpace`, `NoMemory` and `Io` leave everything as it was;
+    /// `Poisoned` means that an earlier write or sync failed. Visible to readers of the segment at once; what
+    /// a revision is visible from is the caller's matter. Blocks for the disk only where a new segment is
+    /// needed, and in write-through mode.
     #[inline]
     pub fn append_txn(
         &mut self,
@@ -211,8 +211,8 @@ impl Appender {
         self.log.flush_job()
     }
 
-    /// Flushes, notes that the writer left in order, syncs that, and lets the next opener in, whatever happens.
-    /// Blocks for the disk. The second call does nothing.
+    /// Flushes, notes that the writer left in order, syncs that, and lets the next opener in, whatever
+    /// happens. Blocks for the disk. The second call does nothing.
     pub fn close(&mut self) -> Result<()> {
         if self.active.is_none() {
             self.log.release();
@@ -283,8 +283,8 @@ impl Appender {
         Ok(())
     }
 
-    /// Goes to the next segment, which has room for a record of `len` bytes. Nothing has changed if it fails before
-    /// the SEAL.
+    /// Goes to the next segment, which has room for a record of `len` bytes. Nothing has changed if it fails
+    /// before the SEAL.
     fn roll_for(&mut self, len: u64) -> Result<()> {
         let Some(active) = &mut self.active else { return Err(self.gone()) };
         let seq = active.segment().seq() + 1;

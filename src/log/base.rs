@@ -1,6 +1,6 @@
-//! The base: the live keys at one revision, sorted, in files of at most 1 GiB. Each entry is a record of its own with
-//! the same layout as a change in the log, followed at the end of the file by the sorted offsets, so a lookup is a
-//! binary search in the mapping and costs no memory per key.
+//! The base: the live keys at one revision, sorted, in files of at most 1 GiB. Each entry is a record of its
+//! own with the same layout as a change in the log, followed at the end of the file by the sorted offsets, so
+//! a lookup is a binary search in the mapping and costs no memory per key.
 
 use super::change::{Change, NewChange, u32_at};
 use super::header::{FileHeader, HEADER_BYTES, Naming, PAGE, base_name, corrupt};
@@ -144,8 +144,8 @@ impl BaseWriter {
         Ok(())
     }
 
-    /// Syncs, reads everything back and gives the files their names; also copies what will be kept of the segment
-    /// that is rewritten if the log begins at the revision after the base's. Blocks for the disk.
+    /// Syncs, reads everything back and gives the files their names; also copies what will be kept of the
+    /// segment that is rewritten if the log begins at the revision after the base's. Blocks for the disk.
     pub fn finish(mut self) -> Result<BaseDraft> {
         self.finish_part()?;
         let dir = &*self.draft.log.blueprint.dir;

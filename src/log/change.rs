@@ -1,6 +1,6 @@
-//! One change of one key inside a record: a fixed header, then the lease if there is one, key, value and padding.
-//! [`Change`] is a view that decodes a field when it is asked for; it never panics on foreign bytes, because its
-//! constructor has checked that all parts lie inside the slice.
+//! One change of one key inside a record: a fixed header, then the lease if there is one, key, value and
+//! padding. [`Change`] is a view that decodes a field when it is asked for; it never panics on foreign bytes,
+//! because its constructor has checked that all parts lie inside the slice.
 
 use super::position::Position;
 use super::record::RECORD_HEADER;
@@ -49,8 +49,8 @@ impl NewChange<'_> {
         encoded_len(self.key.len(), self.value.len(), self.lease != 0)
     }
 
-    /// Writes the change into `out`, which has exactly `encoded_len` bytes. `back` is its distance to the record's
-    /// header.
+    /// Writes the change into `out`, which has exactly `encoded_len` bytes. `back` is its distance to the
+    /// record's header.
     #[inline]
     pub(super) fn encode(&self, out: &mut [u8], back: u64) {
         let Some((head, body)) = out.split_first_chunk_mut::<CHANGE_HEADER>() else { return };
@@ -99,7 +99,8 @@ pub struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    /// The change at `offset` of `bytes`, which begin at the file's first byte. `None` if no change can lie there.
+    /// The change at `offset` of `bytes`, which begin at the file's first byte. `None` if no change can lie
+    /// there.
     #[inline]
     pub(super) fn decode(bytes: &'a [u8], offset: u64, floor: u64, seq: u32) -> Option<Self> {
         let at = usize::try_from(offset).ok()?;
@@ -201,7 +202,8 @@ impl<'a> Change<'a> {
         ((CHANGE_HEADER + self.body.len()) as u64).next_multiple_of(8)
     }
 
-    /// Whether the fields that no accessor returns are as an append writes them, at this distance from the record.
+    /// Whether the fields that no accessor returns are as an append writes them, at this distance from the
+    /// record.
     pub(super) fn is_well_formed(&self, back: u64) -> bool {
         let lease_given = self.head[3] == 0 || self.lease() != 0;
         u64::from(u32_at(self.head, 8)) * 8 == back

@@ -1,5 +1,5 @@
-//! A forward walk over the transactions of the log, for replay and for following the live end. It reads bytes in
-//! the order of the file and asks for them a little ahead.
+//! A forward walk over the transactions of the log, for replay and for following the live end. It reads bytes
+//! in the order of the file and asks for them a little ahead.
 
 use super::record::Record;
 use super::segment::Segment;
@@ -33,7 +33,8 @@ impl Cursor {
     }
 
     /// The next transaction, if it is complete and its revision is at most `last_revision`. At the end of the
-    /// last segment of its table it answers `None` until that segment grows or [`Cursor::retarget`] brings more.
+    /// last segment of its table it answers `None` until that segment grows or [`Cursor::retarget`] brings
+    /// more.
     #[inline]
     pub fn next(&mut self, last_revision: i64) -> Option<Record<'_>> {
         loop {
@@ -72,9 +73,9 @@ impl Cursor {
         Some(())
     }
 
-    /// Goes on with a newer table of the same log. The segment in hand is kept until its end, even if the table
-    /// no longer has it, or only a part of it that the cursor has not reached.
-    #[allow(dead_code)] // for a follower that keeps one cursor for ever; the present one takes a new one per segment
+    /// Goes on with a newer table of the same log. The segment in hand is kept until its end, even if the
+    /// table no longer has it, or only a part of it that the cursor has not reached.
+    #[allow(dead_code)] // the present follower takes a new cursor per segment instead
     pub fn retarget(&mut self, table: Arc<SegmentTable>) {
         let covers =
             |now: &&Arc<Segment>| now.info().data_start <= self.offset && now.end() >= self.segment.end();
@@ -84,8 +85,8 @@ impl Cursor {
         self.table = table;
     }
 
-    /// Whether a compaction dropped records that come after the segment in hand, so that the walk never goes on
-    /// past it: going on would skip them silently. Start again with [`Cursor::at_revision`].
+    /// Whether a compaction dropped records that come after the segment in hand, so that the walk never goes
+    /// on past it: going on would skip them silently. Start again with [`Cursor::at_revision`].
     pub fn is_overtaken(&self) -> bool {
         let next = self.segment.seq().saturating_add(1);
         let dropped = self.table.segments().first().is_some_and(|first| first.seq() > next);

@@ -1,6 +1,6 @@
-//! From appended to durable. A [`Tail`] is what is left to do for one segment; a [`FlushJob`] takes all tails as they
-//! are at one moment and works through them in the order of the log, so a segment is durable before the first byte
-//! of the next one is written by a flush.
+//! From appended to durable. A [`Tail`] is what is left to do for one segment; a [`FlushJob`] takes all tails
+//! as they are at one moment and works through them in the order of the log, so a segment is durable before
+//! the first byte of the next one is written by a flush.
 
 use super::header::{Naming, segment_name};
 use super::position::Position;
@@ -24,8 +24,8 @@ pub(super) struct Tail {
     sealed: AtomicBool,
     /// Everything below was written by a flush.
     written: AtomicU64,
-    /// Bytes found at the opening are written once more before they are synced: after a failed sync the cache may
-    /// call pages clean that the disk never got.
+    /// Bytes found at the opening are written once more before they are synced: after a failed sync the cache
+    /// may call pages clean that the disk never got.
     found: u64,
 }
 
@@ -112,8 +112,9 @@ impl FlushJob {
         self.end
     }
 
-    /// Writes and syncs; blocks for the disk. Jobs that overlap run one after the other, and the later one finds
-    /// its work done. After any failure the log is poisoned: what is durable can only be told by opening it again.
+    /// Writes and syncs; blocks for the disk. Jobs that overlap run one after the other, and the later one
+    /// finds its work done. After any failure the log is poisoned: what is durable can only be told by
+    /// opening it again.
     pub fn run(&self) -> Result<()> {
         if self.is_empty() {
             return Ok(());

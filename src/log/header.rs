@@ -1,6 +1,6 @@
-//! The first page of every segment and base part: which store and place the file belongs to, and where its records
-//! lie. It is written and synced once, before the first record; what is known only later stands in the first
-//! record instead.
+//! The first page of every segment and base part: which store and place the file belongs to, and where its
+//! records lie. It is written and synced once, before the first record; what is known only later stands in
+//! the first record instead.
 
 use super::change::{u32_at, u64_at};
 use super::position::BASE_BIT;
@@ -29,7 +29,8 @@ pub(super) struct FileHeader {
     pub data_start: u64,
     /// Generation of the manifest when the file was made.
     pub generation: u64,
-    /// Of a rewritten segment: the revision before its first record. Of a base part: the revision of the base.
+    /// Of a rewritten segment: the revision before its first record. Of a base part: the revision of the
+    /// base.
     pub revision: i64,
     /// Of a base part: where the sorted offsets begin, their number and their checksum.
     pub index_at: u64,

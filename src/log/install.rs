@@ -1,6 +1,6 @@
 //! The physical half of compaction: a base takes the place of old segments. The switch of the manifest is the
-//! commit point; before it the old state rules and the new files are leftovers, after it the old files are. Nothing
-//! that a reader may have mapped is changed: files are unlinked or replaced by name.
+//! commit point; before it the old state rules and the new files are leftovers, after it the old files are.
+//! Nothing that a reader may have mapped is changed: files are unlinked or replaced by name.
 
 use super::base::{BaseDraft, BaseWriter, Turn};
 use super::header::{FileHeader, HEADER_BYTES, Naming, PAGE, file_name, segment_name};
@@ -25,10 +25,11 @@ impl Log {
         Ok(BaseWriter::new(Arc::clone(self), base_revision, next, turn))
     }
 
-    /// Makes `draft` the base and lets the log begin at `first_kept_revision`: segments wholly below it are dropped,
-    /// and the first kept one is rewritten without its front if at least half of it is below. The active segment
-    /// stays as it is; [`super::Appender::roll`] first if it shall count. Flushes, then blocks for the disk.
-    /// If it fails before the commit point nothing has changed; if the commit itself fails the log is poisoned.
+    /// Makes `draft` the base and lets the log begin at `first_kept_revision`: segments wholly below it are
+    /// dropped, and the first kept one is rewritten without its front if at least half of it is below. The
+    /// active segment stays as it is; [`super::Appender::roll`] first if it shall count. Flushes, then blocks
+    /// for the disk. If it fails before the commit point nothing has changed; if the commit itself fails the
+    /// log is poisoned.
     pub fn install_base(
         self: &Arc<Self>,
         mut draft: BaseDraft,
@@ -72,8 +73,8 @@ impl Log {
         Ok(self.table())
     }
 
-    /// Bytes of the log that [`Log::install_base`] with this argument would give back. The bases are not counted: the
-    /// old one goes, but one that is about as large takes its place.
+    /// Bytes of the log that [`Log::install_base`] with this argument would give back. The bases are not
+    /// counted: the old one goes, but one that is about as large takes its place.
     pub fn reclaimable_bytes(&self, first_kept_revision: i64) -> u64 {
         let table = self.table();
         let Some(keep_from) =
@@ -90,8 +91,8 @@ impl Log {
         dropped + front
     }
 
-    /// The long part of the rewriting that [`Log::install_base`] with this revision will do, so that whoever holds a
-    /// lock around that call holds it for less.
+    /// The long part of the rewriting that [`Log::install_base`] with this revision will do, so that whoever
+    /// holds a lock around that call holds it for less.
     pub(super) fn rewrite_ahead(&self, first_kept_revision: i64) -> Option<Rewritten> {
         let (old, from) = rewrite_from(&self.table(), first_kept_revision)?;
         self.write_rewritten(&old, from).ok()

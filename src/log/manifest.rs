@@ -1,6 +1,6 @@
-//! The one page that says which files make up the store. It is kept four times; a new generation overwrites the two
-//! copies of the generation before the last, one after the other with a sync after each, so a crash at any point
-//! leaves a complete generation. A switch of generations is the commit point of compaction.
+//! The one page that says which files make up the store. It is kept four times; a new generation overwrites
+//! the two copies of the generation before the last, one after the other with a sync after each, so a crash
+//! at any point leaves a complete generation. A switch of generations is the commit point of compaction.
 
 use super::change::{u32_at, u64_at};
 use super::header::{FORMAT_MAJOR, FORMAT_MINOR, Naming, PAGE, PageError, array_at, open_page, seal_page};
@@ -20,7 +20,8 @@ pub(super) struct Manifest {
     pub generation: u64,
     pub uuid: [u8; 16],
     pub hash_seed: u64,
-    /// Counts the openings by writers; a CLOSE record carries it, so a CLOSE of an earlier session proves nothing.
+    /// Counts the openings by writers; a CLOSE record carries it, so a CLOSE of an earlier session proves
+    /// nothing.
     pub session: u64,
     pub boot_id: [u8; 16],
     pub durability: Durability,

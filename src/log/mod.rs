@@ -1,8 +1,9 @@
-//! The log: the truth and the queue. Records of committed transactions in segment files, one writer that appends,
-//! any number of readers that look at the same bytes, recovery, and the base that compaction leaves behind.
+//! The log: the truth and the queue. Records of committed transactions in segment files, one writer that
+//! appends, any number of readers that look at the same bytes, recovery, and the base that compaction leaves
+//! behind.
 //!
-//! [`Log`] is what is shared, [`Appender`] the single writer's half, [`SegmentTable`] a reader's picture. Above a
-//! position nothing is copied: a [`Change`] points into the mapped file.
+//! [`Log`] is what is shared, [`Appender`] the single writer's half, [`SegmentTable`] a reader's picture.
+//! Above a position nothing is copied: a [`Change`] points into the mapped file.
 
 mod appender;
 mod base;

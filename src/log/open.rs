@@ -1,6 +1,6 @@
-//! Opening: takes the lock, makes the store if there is none, lets [`super::recover`] read it, and then, for a writer
-//! only, does what a crash left to do. Each step can be cut short by another crash and is done again by the next
-//! opening.
+//! Opening: takes the lock, makes the store if there is none, lets [`super::recover`] read it, and then, for
+//! a writer only, does what a crash left to do. Each step can be cut short by another crash and is done again
+//! by the next opening.
 
 use super::appender::{Active, Appender};
 use super::base::{check_part, open_part};
@@ -27,9 +27,9 @@ const LOCK: &str = "LOCK";
 pub trait OpenVisitor {
     /// The newest change of a key in the base; keys ascend, and all of them come before the first record.
     fn base(&mut self, table: &SegmentTable, change: Change<'_>) -> Result<()>;
-    /// A transaction; revisions ascend from `table.first_revision()` on. The table resolves every position up to
-    /// this record. With a base, the first ones may be at or below `table.base_revision()`, and then the base
-    /// has their effect already.
+    /// A transaction; revisions ascend from `table.first_revision()` on. The table resolves every position up
+    /// to this record. With a base, the first ones may be at or below `table.base_revision()`, and then the
+    /// base has their effect already.
     fn record(&mut self, table: &SegmentTable, record: &Record<'_>) -> Result<()>;
 }
 
@@ -52,8 +52,8 @@ pub struct OpenReport {
 
 impl Log {
     /// Opens the store in `dir`, showing its content to `visit`. Blocks for the disk. Everything is read and
-    /// verified once. `Io` with `ENOENT` if there is no store and none may be made; `Locked`, `Corrupt`, `Format`
-    /// and `Filesystem` as in [`ErrorCode`]. On an error no bytes of the log have been changed.
+    /// verified once. `Io` with `ENOENT` if there is no store and none may be made; `Locked`, `Corrupt`,
+    /// `Format` and `Filesystem` as in [`ErrorCode`]. On an error no bytes of the log have been changed.
     pub fn open(
         dir: Arc<dyn Dir>,
         options: &LogOptions,
@@ -321,8 +321,8 @@ impl Opening<'_> {
         Ok((log, appender, report))
     }
 
-    /// Makes the last segment ready to be written and lists the segments that may not be durable, each with the
-    /// position from which on.
+    /// Makes the last segment ready to be written and lists the segments that may not be durable, each with
+    /// the position from which on.
     #[allow(clippy::type_complexity)]
     fn activate(
         &self,

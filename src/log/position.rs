@@ -5,7 +5,8 @@ use std::fmt;
 /// Set in the sequence number of a part of the base.
 pub const BASE_BIT: u32 = 0x8000_0000;
 
-/// The place of a change. Positions of log segments grow with the revision; those of base parts lie above them all.
+/// The place of a change. Positions of log segments grow with the revision; those of base parts lie above
+/// them all.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(u64);
 

@@ -1,6 +1,6 @@
-//! Makes segment files before they are needed. A file gets its name only together with all of its room, a synced
-//! header and a synced directory entry, so a record never goes to a file that a power loss could take away. The
-//! helper thread starts with the first request and makes one file ahead.
+//! Makes segment files before they are needed. A file gets its name only together with all of its room, a
+//! synced header and a synced directory entry, so a record never goes to a file that a power loss could take
+//! away. The helper thread starts with the first request and makes one file ahead.
 
 use super::header::{FileHeader, HEADER_BYTES, Naming, segment_name};
 use crate::error::Result;
@@ -101,7 +101,8 @@ impl Preparer {
         Self { shared: Arc::new(shared), thread: Mutex::new(None) }
     }
 
-    /// Asks for a segment ahead of its use. Does not block; if no thread can be had, the file is made when needed.
+    /// Asks for a segment ahead of its use. Does not block; if no thread can be had, the file is made when
+    /// needed.
     pub fn request(&self, seq: u32) {
         let mut state = lock(&self.shared.state);
         let has_it = state.ready.as_ref().is_some_and(|ready| ready.header.seq == seq);

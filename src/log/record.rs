@@ -1,5 +1,6 @@
-//! A record is one transaction or one mark of the log itself: a header, the changes in sub order, one checksum over
-//! all of it that also depends on the segment and the offset, so a record that lies in the wrong place is not valid.
+//! A record is one transaction or one mark of the log itself: a header, the changes in sub order, one
+//! checksum over all of it that also depends on the segment and the offset, so a record that lies in the
+//! wrong place is not valid.
 
 use super::change::{Change, NewChange, u32_at, u64_at};
 use super::position::Position;
@@ -56,7 +57,8 @@ impl RecordKind {
     }
 }
 
-/// The checksum of the record at `offset`: CRC32C over salt, offset / 8, length, and the record from its revision on.
+/// The checksum of the record at `offset`: CRC32C over salt, offset / 8, length, and the record from its
+/// revision on.
 #[inline]
 pub(super) fn checksum(salt_crc: u32, offset: u64, record: &[u8]) -> u32 {
     let place = (offset / 8) << 32 | record.len() as u64;

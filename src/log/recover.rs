@@ -1,9 +1,9 @@
-//! Reads the log from its first kept segment to its end and decides what that end is. Every record is verified and
-//! shown to the visitor; nothing is changed here.
+//! Reads the log from its first kept segment to its end and decides what that end is. Every record is
+//! verified and shown to the visitor; nothing is changed here.
 //!
-//! The end is where no valid record follows. Each record names the position that was durable when it was written,
-//! so a valid record anywhere proves everything below that position. An end below such a proof is corruption and
-//! refused; bytes after an end above all proofs are the torn tail of a crash.
+//! The end is where no valid record follows. Each record names the position that was durable when it was
+//! written, so a valid record anywhere proves everything below that position. An end below such a proof is
+//! corruption and refused; bytes after an end above all proofs are the torn tail of a crash.
 
 use super::header::{FileHeader, HEADER_BYTES, Naming, PAGE, corrupt, segment_name};
 use super::manifest::{MANIFEST, Manifest};
@@ -111,7 +111,8 @@ fn load(file: &dyn File, name: &str, seq: u32, len: u64, manifest: &Manifest) ->
     Ok(Loaded { header, segment, writer, sampler })
 }
 
-/// Opens the segments from the first kept one on; the numbers in `found` are those in the directory, ascending.
+/// Opens the segments from the first kept one on; the numbers in `found` are those in the directory,
+/// ascending.
 pub(super) fn open_parts(
     dir: &dyn Dir,
     manifest: &Manifest,
@@ -147,8 +148,8 @@ struct Walk<'a> {
     closed_by: Option<u64>,
 }
 
-/// Walks all parts. `table` has the base already; `rebooted` is whether the machine was started since the last
-/// writer opened the store.
+/// Walks all parts. `table` has the base already; `rebooted` is whether the machine was started since the
+/// last writer opened the store.
 pub(super) fn recover(
     mut parts: Vec<Part>,
     table: SegmentTable,
@@ -199,7 +200,8 @@ impl Walk<'_> {
         }
         let mut at = info.data_start;
         let mut loaded_to = at;
-        // Bytes are loaded before they are touched, because a failing disk shall give an error and not a signal.
+        // Bytes are loaded before they are touched, because a failing disk shall give an error and not a
+        // signal.
         let mut load = |to: u64| {
             if to <= loaded_to {
                 return Ok(());

@@ -1,6 +1,6 @@
-//! One file of the log or of the base, as readers see it. Bytes below its end are complete and never change; they
-//! leave this layer only as borrows of a segment that somebody holds by `Arc`, which is what a pin is. The last
-//! owner unmaps the file, whether it still has a name or not.
+//! One file of the log or of the base, as readers see it. Bytes below its end are complete and never change;
+//! they leave this layer only as borrows of a segment that somebody holds by `Arc`, which is what a pin is.
+//! The last owner unmaps the file, whether it still has a name or not.
 
 use super::change::{Change, u32_at};
 use super::position::Position;
@@ -33,8 +33,8 @@ pub struct Segment {
     samples: Arc<Samples>,
 }
 
-/// For each 16 KiB of the file the first record that begins there or later, as offset / 8; 0 is not known yet.
-/// Filled in by the one writer, in order, before the record is published.
+/// For each 16 KiB of the file the first record that begins there or later, as offset / 8; 0 is not known
+/// yet. Filled in by the one writer, in order, before the record is published.
 struct Samples(Box<[AtomicU32]>);
 
 /// The writing side of the samples.

@@ -1,6 +1,6 @@
-//! What writer, readers and compaction share: the current table, how far the log is durable, whether it is poisoned,
-//! the manifest and the lock of the directory. Reading needs the table only; everything else is for the layers that
-//! write. No lock here is held while a user's code runs.
+//! What writer, readers and compaction share: the current table, how far the log is durable, whether it is
+//! poisoned, the manifest and the lock of the directory. Reading needs the table only; everything else is for
+//! the layers that write. No lock here is held while a user's code runs.
 
 use super::flush::{FlushJob, Tail};
 use super::manifest::{Manifest, ManifestFile};

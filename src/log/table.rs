@@ -1,5 +1,6 @@
-//! An immutable picture of which files there are: the log segments in order and the parts of the base. Whoever
-//! holds a table holds all of its files; a newer one is made when a segment is added, replaced or dropped.
+//! An immutable picture of which files there are: the log segments in order and the parts of the base.
+//! Whoever holds a table holds all of its files; a newer one is made when a segment is added, replaced or
+//! dropped.
 
 use super::change::Change;
 use super::position::{BASE_BIT, Position};
@@ -16,8 +17,8 @@ pub struct SegmentTable {
 }
 
 impl SegmentTable {
-    /// The change at a position. `None` for [`Position::NONE`], for a file that was dropped, and for a place where
-    /// no change can lie.
+    /// The change at a position. `None` for [`Position::NONE`], for a file that was dropped, and for a place
+    /// where no change can lie.
     #[inline]
     pub fn change(&self, at: Position) -> Option<Change<'_>> {
         self.segment(at.seq())?.change(at.offset())
@@ -47,7 +48,8 @@ impl SegmentTable {
         self.first_revision
     }
 
-    /// The base holds, for each key that lives at this revision, its newest change up to it. 0 without a base.
+    /// The base holds, for each key that lives at this revision, its newest change up to it. 0 without a
+    /// base.
     pub fn base_revision(&self) -> i64 {
         self.base_revision
     }

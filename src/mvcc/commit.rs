@@ -45,11 +45,11 @@ impl Commits {
     pub(super) fn close(&self, revision: i64, ok: bool, publication: &Publication) {
         let mut state = lock(&self.state);
         state.closed = true;
-        if ok && revision > publication.revision() {
-            publication.publish(revision);
-        }
         if ok {
             self.durable.fetch_max(revision, Ordering::AcqRel);
+        }
+        if ok && revision > publication.revision() {
+            publication.publish(revision);
         }
         self.changed.notify_all();
     }
@@ -111,10 +111,10 @@ impl Mvcc {
 
     /// Everything up to `upto` is on disk. The caller holds the commits' lock, so that revisions only rise.
     fn synced(&self, upto: i64) {
+        self.commits.durable.fetch_max(upto, Ordering::AcqRel);
         if self.options.durability == Durability::Commit && upto > self.publication.revision() {
             self.publication.publish(upto);
         }
-        self.commits.durable.fetch_max(upto, Ordering::AcqRel);
     }
 
     /// One write and one sync of everything appended so far; the answer is the revision reached.

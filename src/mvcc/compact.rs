@@ -149,15 +149,19 @@ impl Mvcc {
             }
         }
         let draft = base.finish()?;
-        let _alone = self.gate_alone();
-        let mut writer = self.writer()?;
-        writer.table = self.log.install_base(draft, compacted)?;
-        for (slot, old, new) in moves.moved {
-            if writer.table.change(old).is_none() {
-                self.index.replace(slot, old, new);
+        self.announce_reclaim();
+        {
+            let _alone = self.gate_alone();
+            let mut writer = self.writer()?;
+            writer.table = self.log.install_base(draft, compacted)?;
+            for (slot, old, new) in moves.moved {
+                if writer.table.change(old).is_none() {
+                    self.index.replace(slot, old, new);
+                }
             }
+            self.index.remove(&moves.gone);
         }
-        self.index.remove(&moves.gone);
+        self.announce_reclaim();
         Ok(())
     }
 

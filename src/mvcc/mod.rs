@@ -14,7 +14,7 @@ mod write;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) use result::key_value;
 pub use result::{DeleteRangeResult, OpResult, PutResult, RangeResult, TxnResult};
@@ -43,6 +43,8 @@ pub struct Mvcc {
     commits: Commits,
     syncer: Syncer,
     compactor: Compactor,
+    /// See [`Mvcc::on_reclaim`].
+    on_reclaim: OnceLock<Box<dyn Fn() + Send + Sync>>,
     compact_revision: AtomicI64,
     /// Revisions that a crash took: those strictly between the two of a pair were never given out again (D9).
     jumps: Vec<(i64, i64)>,
@@ -124,6 +126,7 @@ impl Mvcc {
             commits: Commits::new(durable),
             syncer: Syncer::new(weak.clone(), options.sync_interval_ms),
             compactor: Compactor::new(weak.clone()),
+            on_reclaim: OnceLock::new(),
             compact_revision: AtomicI64::new(report.compact_revision),
             jumps: report.jumps,
             gate: RwLock::new(()),
@@ -166,6 +169,18 @@ impl Mvcc {
     /// Everything up to this revision is on disk.
     pub fn durable_revision(&self) -> i64 {
         self.commits.durable()
+    }
+
+    /// Has `hook` called, with no lock that a reader needs held, before and after a compaction drops files. Only
+    /// the first hook counts.
+    pub fn on_reclaim(&self, hook: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.on_reclaim.set(hook);
+    }
+
+    fn announce_reclaim(&self) {
+        if let Some(hook) = self.on_reclaim.get() {
+            hook();
+        }
     }
 
     /// Options, with defaults filled in.

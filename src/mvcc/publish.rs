@@ -1,6 +1,7 @@
 //! The moment a commit becomes visible: one number. Record bytes and index entries are written before it is
 //! stored (release); whoever loads it (acquire) and sees revision R sees all that R is made of (D2).
 
+#[cfg(any(test, loom))]
 use std::time::Instant;
 
 use crate::os::wake::EventCount;
@@ -19,14 +20,15 @@ impl Publication {
         Self { revision: AtomicI64::new(revision), changed: EventCount::new() }
     }
 
-    /// Makes everything written so far visible as `revision` and wakes who waits. Only the writer calls it, with
-    /// rising revisions. Costs a store, a fence and a load when nobody sleeps.
+    /// Makes everything written so far visible as `revision` and wakes who waits. Only the writer calls it,
+    /// with rising revisions. Costs a store, a fence and a load when nobody sleeps.
     pub fn publish(&self, revision: i64) {
         self.store(revision);
         self.notify();
     }
 
-    /// The first half of [`Publication::publish`], for a writer that holds a lock; the second half must follow.
+    /// The first half of [`Publication::publish`], for a writer that holds a lock; the second half must
+    /// follow.
     pub fn store(&self, revision: i64) {
         self.revision.store(revision, Ordering::Release);
     }
@@ -42,6 +44,7 @@ impl Publication {
     }
 
     /// Sleeps until `revision` is published or the deadline passes, and returns the current revision.
+    #[cfg(any(test, loom))]
     pub fn wait_for(&self, revision: i64, deadline: Option<Instant>) -> i64 {
         loop {
             let current = self.revision();
@@ -60,43 +63,9 @@ impl Publication {
         }
     }
 
-    /// Looks for `revision` for a few microseconds. A reader that has caught up calls this before it sleeps:
-    /// revisions then come in runs, and neither side pays for a wake-up.
-    pub fn poll_for(&self, revision: i64, backoff: &mut Backoff) -> bool {
-        for _ in 0..backoff.rounds {
-            if self.revision() >= revision {
-                backoff.rounds = Backoff::ROUNDS_MAX;
-                return true;
-            }
-            for _ in 0..Backoff::PAUSES {
-                std::hint::spin_loop();
-            }
-        }
-        let seen = self.revision() >= revision;
-        backoff.rounds = if seen { Backoff::ROUNDS_MAX } else { 1.max(backoff.rounds / 2) };
-        seen
-    }
-
     /// What is notified at each publication, for a waiter that has other conditions as well.
     pub fn changed(&self) -> &EventCount {
         &self.changed
-    }
-}
-
-/// How patient one reader is in [`Publication::poll_for`]: long while polling pays, short after it did not.
-#[derive(Debug)]
-pub struct Backoff {
-    rounds: u32,
-}
-
-impl Backoff {
-    const ROUNDS_MAX: u32 = 20;
-    const PAUSES: u32 = 60;
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self { rounds: 1 }
     }
 }
 
@@ -123,15 +92,11 @@ mod tests {
         let publication = Arc::new(Publication::new(0));
         let written = Arc::new(Mutex::new(Vec::new()));
         let (done, finished) = channel();
-        for polls in [false, true] {
+        for _ in 0..2 {
             let (publication, written, done) = (Arc::clone(&publication), Arc::clone(&written), done.clone());
             thread::spawn(move || {
-                let mut backoff = Backoff::default();
                 let mut seen = 0;
                 while seen < 20_000 {
-                    if polls {
-                        publication.poll_for(seen + 1, &mut backoff);
-                    }
                     let now = publication.wait_for(seen + 1, None);
                     assert!(now > seen && written.lock().unwrap().len() as i64 >= now);
                     seen = now;
@@ -145,19 +110,6 @@ mod tests {
         }
         for _ in 0..2 {
             finished.recv_timeout(Duration::from_secs(60)).expect("a reader sleeps past a revision");
-        }
-    }
-
-    #[test]
-    fn patience_grows_when_polling_pays_and_shrinks_when_not() {
-        let publication = Publication::new(1);
-        let mut backoff = Backoff::default();
-        assert!(publication.poll_for(1, &mut backoff));
-        assert_eq!(backoff.rounds, Backoff::ROUNDS_MAX);
-        while backoff.rounds > 1 {
-            let before = backoff.rounds;
-            assert!(!publication.poll_for(2, &mut backoff));
-            assert!(backoff.rounds < before);
         }
     }
 }

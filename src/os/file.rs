@@ -1,8 +1,9 @@
 //! The seam to files: everything the log does to storage goes through [`Dir`] and [`File`], so a simulated
 //! filesystem can cut the power at any write. Names are plain file names inside one directory.
 //!
-//! The contract that recovery relies on: bytes that were written are on disk once `sync_data` of the file returned,
-//! a name once `sync` of its directory returned; before that any part of them may be missing after a power loss.
+//! The contract that recovery relies on: bytes that were written are on disk once `sync_data` of the file
+//! returned, a name once `sync` of its directory returned; before that any part of them may be missing after
+//! a power loss.
 
 use super::region::Mapping;
 use std::io;

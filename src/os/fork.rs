@@ -1,6 +1,6 @@
-//! Notices a `fork`: the child counts one generation further than its parent, so a handle can tell that it was
-//! opened before. The child also closes the lock descriptors it inherited, because an open file description lock
-//! lives until its last copy is closed and would otherwise outlive a killed parent.
+//! Notices a `fork`: the child counts one generation further than its parent, so a handle can tell that it
+//! was opened before. The child also closes the lock descriptors it inherited, because an open file
+//! description lock lives until its last copy is closed and would otherwise outlive a killed parent.
 #![allow(unsafe_code)]
 
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
@@ -14,7 +14,8 @@ static REGISTER: Once = Once::new();
 
 const FREE: i32 = -1;
 
-/// One descriptor to close in a child; slots are reused and never freed, so the handler may walk them at any time.
+/// One descriptor to close in a child; slots are reused and never freed, so the handler may walk them at any
+/// time.
 struct Slot {
     fd: AtomicI32,
     next: AtomicPtr<Slot>,

@@ -1,6 +1,6 @@
-//! A directory in memory, for stores without files and for tests. Every file is one anonymous mapping, which readers
-//! share; unlinking a file leaves it to whoever has it mapped. The directory outlives the store that uses it, so a
-//! test can open it again.
+//! A directory in memory, for stores without files and for tests. Every file is one anonymous mapping, which
+//! readers share; unlinking a file leaves it to whoever has it mapped. The directory outlives the store that
+//! uses it, so a test can open it again.
 #![allow(unsafe_code)]
 
 use super::file::{Dir, File, Filesystem, Lock};
@@ -23,8 +23,8 @@ impl MemDir {
         Self::with_room(u64::MAX)
     }
 
-    /// An empty directory that answers `ENOSPC` once `room` bytes have been allocated. Removing does not give room
-    /// back, since readers may still hold the file.
+    /// An empty directory that answers `ENOSPC` once `room` bytes have been allocated. Removing does not give
+    /// room back, since readers may still hold the file.
     pub fn with_room(room: u64) -> Arc<Self> {
         let room = Arc::new(AtomicU64::new(room));
         Arc::new(Self { files: Mutex::default(), locked: Arc::default(), room })
@@ -185,7 +185,8 @@ impl File for MemFile {
         let end = offset.checked_add(bytes.len() as u64).ok_or(io::ErrorKind::InvalidInput)?;
         self.grow(&mut state, end)?;
         match &state.map {
-            // SAFETY: the log writes with calls only what lies above every published end of the file's mappings.
+            // SAFETY: the log writes with calls only what lies above every published end of the file's
+            // mappings.
             Some(map) => unsafe { map.write(offset, bytes) },
             None => Ok(()),
         }

@@ -1,6 +1,6 @@
 //! The operating system behind small seams, so that a test can stand in for it: files and directories
-//! ([`file`], [`real`], [`memory`]), mappings ([`region`]), threads, wake-ups and the fork detector. Lowest layer:
-//! it knows nothing of records or revisions.
+//! ([`file`], [`real`], [`memory`]), mappings ([`region`]), threads, wake-ups and the fork detector. Lowest
+//! layer: it knows nothing of records or revisions.
 
 pub mod file;
 pub mod fork;

@@ -1,6 +1,6 @@
 //! Files of the system. All names are resolved against one directory descriptor, so a change of the working
-//! directory or a rename of the store's path does not matter. Descriptors are close-on-exec and never 0, 1 or 2:
-//! a host that writes to a closed standard stream must not hit the store.
+//! directory or a rename of the store's path does not matter. Descriptors are close-on-exec and never 0, 1 or
+//! 2: a host that writes to a closed standard stream must not hit the store.
 #![allow(unsafe_code)]
 
 use super::file::{Dir, File, Filesystem, Lock};
@@ -193,7 +193,8 @@ fn classify(magic: u32) -> Filesystem {
     match magic {
         0xef53 | 0x5846_5342 | 0x0102_1994 | 0x8584_58f6 => Filesystem::InPlace, // ext, xfs, tmpfs, ramfs
         0x6969 | 0xff53_4d42 | 0xfe53_4d42 | 0x0102_1997 => Filesystem::Untrusted, // nfs, cifs, smb2, 9p
-        0x6573_5546 | 0x786f_4256 | 0x00c3_6400 | 0x5346_414f => Filesystem::Untrusted, // fuse, vboxsf, ceph, afs
+        // fuse, vboxsf, ceph, afs
+        0x6573_5546 | 0x786f_4256 | 0x00c3_6400 | 0x5346_414f => Filesystem::Untrusted,
         _ => Filesystem::CopyOnWrite,
     }
 }
@@ -219,8 +220,8 @@ impl File for RealFile {
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         let (fd, size) = (self.0.as_raw_fd(), len as libc::off_t);
-        // SAFETY: a live descriptor. glibc's posix_fallocate is avoided: where the filesystem cannot reserve it
-        // writes one byte per block behind the caller's back.
+        // SAFETY: a live descriptor. glibc's posix_fallocate is avoided: where the filesystem cannot reserve
+        // it writes one byte per block behind the caller's back.
         match retry(|| unsafe { libc::fallocate(fd, 0, 0, size) }) {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS)) => {
                 let zeros = vec![0; 1 << 20];

@@ -1,9 +1,9 @@
-//! Mapped memory with a growing end. A [`Region`] lends bytes below its end, which never change again; its one
-//! [`RegionWriter`] alone touches bytes at or above the end and alone moves the end up. That split is what makes
-//! shared slices into a mapping sound while the mapping is still being written.
+//! Mapped memory with a growing end. A [`Region`] lends bytes below its end, which never change again; its
+//! one [`RegionWriter`] alone touches bytes at or above the end and alone moves the end up. That split is
+//! what makes shared slices into a mapping sound while the mapping is still being written.
 //!
-//! A file mapping adds one rule that the log layer keeps: nothing but that writer changes mapped bytes of the file,
-//! no matter through which descriptor or process.
+//! A file mapping adds one rule that the log layer keeps: nothing but that writer changes mapped bytes of the
+//! file, no matter through which descriptor or process.
 #![allow(unsafe_code)]
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -26,7 +26,8 @@ impl Mapping {
     pub fn anonymous(len: u64) -> io::Result<Arc<Self>> {
         let raw: MmapRaw = MmapOptions::new().len(to_usize(len)?).map_anon()?.into();
         if len >= HUGE_PAGE {
-            // SAFETY: advice about a whole mapping that was just made; a kernel that cannot follow it is as well.
+            // SAFETY: advice about a whole mapping that was just made; a kernel that cannot follow it is as
+            // well.
             unsafe { libc::madvise(raw.as_mut_ptr().cast(), raw.len(), libc::MADV_HUGEPAGE) };
         }
         Ok(Arc::new(Self { raw, writable: true }))
@@ -69,8 +70,8 @@ impl Mapping {
         if !self.writable {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        // SAFETY: the range was checked and is writable; the caller excludes everyone else. Bytes that are lent from
-        // this very place are there already.
+        // SAFETY: the range was checked and is writable; the caller excludes everyone else. Bytes that are
+        // lent from this very place are there already.
         unsafe {
             let to = self.raw.as_mut_ptr().add(offset as usize);
             if !std::ptr::eq(to, bytes.as_ptr()) {
@@ -84,11 +85,11 @@ impl Mapping {
         (offset.checked_add(len)? <= self.len()).then_some(())
     }
 
-    /// Makes the pages of a range present, writable ones for stores: what would be a signal at an access is an error
-    /// here. Kernels before 5.14 cannot; for them this does nothing.
+    /// Makes the pages of a range present, writable ones for stores: what would be a signal at an access is
+    /// an error here. Kernels before 5.14 cannot; for them this does nothing.
     fn populate(&self, offset: u64, len: u64, write: bool) -> io::Result<()> {
         let start = offset / PAGE * PAGE;
-        let end = offset.saturating_add(len).next_multiple_of(PAGE).min(self.len().next_multiple_of(PAGE));
+        let end = offset.saturating_add(len).min(self.len()).next_multiple_of(PAGE);
         if start >= end || write && !self.writable {
             return Ok(());
         }
@@ -106,7 +107,8 @@ impl Mapping {
             match error.raw_os_error() {
                 Some(libc::EINTR | libc::EAGAIN) => {}
                 Some(libc::EINVAL) => return Ok(()),
-                // The kernel's word for "an access would raise SIGBUS": no room for a store, no data for a load.
+                // The kernel's word for "an access would raise SIGBUS": no room for a store, no data for a
+                // load.
                 Some(libc::EFAULT) => {
                     return Err(io::Error::from_raw_os_error(if write { libc::ENOSPC } else { libc::EIO }));
                 }
@@ -117,8 +119,8 @@ impl Mapping {
 
     fn protect(&self) {
         if self.writable {
-            // SAFETY: taking the write permission away from a whole mapping that this object owns. If the kernel
-            // refuses, the mapping stays writable, which is no worse than before.
+            // SAFETY: taking the write permission away from a whole mapping that this object owns. If the
+            // kernel refuses, the mapping stays writable, which is no worse than before.
             unsafe { libc::mprotect(self.raw.as_mut_ptr().cast(), self.raw.len(), libc::PROT_READ) };
         }
     }
@@ -135,7 +137,8 @@ pub struct Region {
     map: Arc<Mapping>,
 }
 
-// SAFETY: the pointer is into the mapping that `map` keeps alive; bytes below `end` are immutable and `end` is atomic.
+// SAFETY: the pointer is into the mapping that `map` keeps alive; bytes below `end` are immutable and `end`
+// is atomic.
 unsafe impl Send for Region {}
 // SAFETY: as for Send.
 unsafe impl Sync for Region {}
@@ -195,8 +198,8 @@ unsafe impl Send for RegionWriter {}
 unsafe impl Sync for RegionWriter {}
 
 impl RegionWriter {
-    /// Unpublished bytes to be filled in; `None` if the range begins below the end, passes the mapping, or the
-    /// mapping is read-only.
+    /// Unpublished bytes to be filled in; `None` if the range begins below the end, passes the mapping, or
+    /// the mapping is read-only.
     #[inline]
     pub fn window(&mut self, offset: u64, len: u64) -> Option<&mut [u8]> {
         if offset < self.end || offset.checked_add(len)? > self.map.len() || !self.map.writable {
@@ -230,7 +233,8 @@ impl RegionWriter {
         word_at.store(word.to_le(), Ordering::Release);
     }
 
-    /// Makes everything below `end` readable through `region`, which must be the one this writer was made with.
+    /// Makes everything below `end` readable through `region`, which must be the one this writer was made
+    /// with.
     #[inline]
     pub fn publish(&mut self, region: &Region, end: u64) {
         if std::ptr::eq(region.base, self.base) && end > self.end && end <= self.map.len() {

@@ -1,11 +1,11 @@
 //! Waking sleepers: [`EventCount`] for threads of this process, [`EventFd`] for whoever has an event loop.
 //!
-//! Invariant of the unsafe code: a system call gets the address of a word that the borrowed `EventCount` owns,
-//! structures that live on the stack of the call, and a descriptor that the `EventFd` owns.
+//! Invariant of the unsafe code: a system call gets the address of a word that the borrowed `EventCount`
+//! owns, structures that live on the stack of the call, and a descriptor that the `EventFd` owns.
 //!
 //! Invariant of the protocol: a waiter announces itself before it looks at the condition for the last time, a
-//! notifier changes the condition before it looks for waiters, and a SeqCst fence stands between the two steps
-//! on both sides. So one of them sees the other, and no wake-up is lost.
+//! notifier changes the condition before it looks for waiters, and a SeqCst fence stands between the two
+//! steps on both sides. So one of them sees the other, and no wake-up is lost.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -19,7 +19,8 @@ const ARMED: u32 = 1;
 /// One step of the sequence number, which fills the rest of the word.
 const STEP: u32 = 2;
 
-/// Threads that wait for a condition that lives elsewhere. Notifying costs a fence and a load when nobody waits.
+/// Threads that wait for a condition that lives elsewhere. Notifying costs a fence and a load when nobody
+/// waits.
 ///
 /// ```text
 /// waiter:   loop { let ticket = event.prepare();
@@ -35,8 +36,8 @@ pub struct EventCount {
     queue: model::Queue,
 }
 
-/// A waiter's announcement. It goes into [`EventCount::wait`] or [`EventCount::cancel`] of the same event; one
-/// that is dropped costs every later `notify_one` a system call, and loses nothing.
+/// A waiter's announcement. It goes into [`EventCount::wait`] or [`EventCount::cancel`] of the same event;
+/// one that is dropped costs every later `notify_one` a system call, and loses nothing.
 #[derive(Debug)]
 #[must_use]
 pub struct Ticket(u32);
@@ -113,7 +114,8 @@ impl EventCount {
         let until = deadline.map(monotonic);
         let until = until.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         while !self.is_past(word) {
-            // SAFETY: the word and the time are borrowed for the call; the kernel reads both and keeps neither.
+            // SAFETY: the word and the time are borrowed for the call; the kernel reads both and keeps
+            // neither.
             let answer = unsafe {
                 libc::syscall(
                     libc::SYS_futex,
@@ -168,7 +170,8 @@ fn monotonic(deadline: Instant) -> libc::timespec {
     }
 }
 
-/// The futex as the model checker can run it: comparing and queueing are one step under a lock, as in the kernel.
+/// The futex as the model checker can run it: comparing and queueing are one step under a lock, as in the
+/// kernel.
 #[cfg(loom)]
 mod model {
     use super::{EventCount, Instant};
@@ -199,8 +202,8 @@ mod model {
     }
 }
 
-/// An eventfd(2) for `poll` and its kin: readable from [`raise`](Self::raise) to [`clear`](Self::clear). Never
-/// one of the three standard descriptors, closed on `exec` and on drop.
+/// An eventfd(2) for `poll` and its kin: readable from [`raise`](Self::raise) to [`clear`](Self::clear).
+/// Never one of the three standard descriptors, closed on `exec` and on drop.
 #[derive(Debug)]
 pub struct EventFd(OwnedFd);
 

@@ -83,7 +83,7 @@ impl Hub {
             found: Vec::new(),
             sent_behind: Vec::new(),
         };
-        Arc::new_cyclic(|hub| Self {
+        let hub = Arc::new_cyclic(|hub: &Weak<Self>| Self {
             mvcc,
             engine: Mutex::new(engine),
             matched: AtomicI64::new(revision),
@@ -95,7 +95,17 @@ impl Hub {
             follower_count: AtomicUsize::new(0),
             delivered: AtomicU64::new(0),
             closing: AtomicBool::new(false),
-        })
+        });
+        // Before files go: what is in them is matched, so that a watch which none of it concerns stays live.
+        // After: the cursor holds files, and a stream that nobody reads must not keep them.
+        let weak = Arc::downgrade(&hub);
+        hub.mvcc.on_reclaim(Box::new(move || {
+            if let Some(hub) = weak.upgrade() {
+                hub.tail();
+                hub.engine().cursor = None;
+            }
+        }));
+        hub
     }
 
     /// Everything up to the answer is in the rings, or its watches are behind.
@@ -177,7 +187,7 @@ impl Hub {
         if self.follower_count.load(Ordering::SeqCst) > 0 && !self.leading.load(Ordering::SeqCst) {
             let next = lock(&self.followers).last().cloned();
             if let Some(next) = next {
-                next.notify_all();
+                next.notify_one();
             }
         }
     }
@@ -275,7 +285,7 @@ impl Engine {
 
     /// Matches records up to `upto`, a bounded number.
     fn slice(&mut self, mvcc: &Mvcc, upto: i64) {
-        if self.matcher.len() == 0 {
+        if self.matcher.is_empty() {
             self.cursor = None;
             self.matched = upto;
             return;

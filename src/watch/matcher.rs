@@ -1,5 +1,5 @@
-//! Which watches want a key. Each kind of range has the structure that answers for it fastest: single keys and
-//! prefixes a hash table (one probe per distinct prefix length), all other ranges their boundaries (D3).
+//! Which watches want a key. Each kind of range has the structure that answers for it fastest: single keys
+//! and prefixes a hash table (one probe per distinct prefix length), all other ranges their boundaries (D3).
 //! Knows ids and ranges only.
 
 use std::hash::{BuildHasher, Hasher};
@@ -107,7 +107,8 @@ impl<I: Copy + Ord> Matcher<I> {
         found
     }
 
-    /// Calls `f` once with the id of each range that holds `key`, in no particular order. The empty key is in none.
+    /// Calls `f` once with the id of each range that holds `key`, in no particular order. The empty key is in
+    /// none.
     pub fn for_each(&self, key: &[u8], mut f: impl FnMut(I)) {
         if key.is_empty() {
             return;
@@ -127,6 +128,7 @@ impl<I: Copy + Ord> Matcher<I> {
     }
 
     /// How many ranges are in.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.len
     }
@@ -146,8 +148,8 @@ impl<I: Copy + Ord> Default for Matcher<I> {
 /// The ids of one name. One takes no more room than a vector.
 type Ids<I> = IdSet<I, 1>;
 
-/// Ids by name (a key or a prefix). The names lie close together, each once; the table has their places. It keeps
-/// 32 bits of each hash, so growing reads no name.
+/// Ids by name (a key or a prefix). The names lie close together, each once; the table has their places. It
+/// keeps 32 bits of each hash, so growing reads no name.
 #[derive(Debug)]
 struct Names<I> {
     hasher: RandomState,

@@ -18,6 +18,6 @@ mod state;
 mod stream;
 
 pub use dispatch::{Answer, ResponseFn};
-pub use hub::{Hub, WatchCounts};
+pub use hub::Hub;
 pub use response::{Response, WATCH_ID_NONE};
 pub use stream::Stream;

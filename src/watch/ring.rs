@@ -1,5 +1,6 @@
-//! A stream's matches on their way to the consumer: a bounded queue of (watch, position) pairs (D4). Plain data;
-//! the owner locks it. A stream that is idle pays for a few entries only, however long its queue once was.
+//! A stream's matches on their way to the consumer: a bounded queue of (watch, position) pairs (D4). Plain
+//! data; the owner locks it. A stream that is idle pays for a few entries only, however long its queue once
+//! was.
 
 /// The ring is full; the entry was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +41,8 @@ impl<T> Ring<T> {
         self.entries.shrink_to(KEPT);
     }
 
-    /// Moves entries, oldest first, to the end of `out` up to the first for which `take` does not hold; it must not
-    /// hold for any younger one either.
+    /// Moves entries, oldest first, to the end of `out` up to the first for which `take` does not hold; it
+    /// must not hold for any younger one either.
     pub fn drain_while(&mut self, out: &mut Vec<T>, take: impl FnMut(&T) -> bool) {
         let count = self.entries.partition_point(take);
         if count == self.entries.len() {
@@ -52,6 +53,7 @@ impl<T> Ring<T> {
     }
 
     /// How many entries wait.
+    #[cfg(any(test, loom))]
     pub fn len(&self) -> usize {
         self.entries.len()
     }

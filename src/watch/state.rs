@@ -203,10 +203,6 @@ impl Shared {
         self.places.iter().flatten()
     }
 
-    pub(super) fn watch_count(&self) -> usize {
-        self.ids.len()
-    }
-
     /// The watch in a place, if it is still the one that was meant.
     pub(super) fn watch(&mut self, place: u32, birth: u64) -> Option<&mut Watch> {
         self.places.get_mut(place as usize)?.as_mut().filter(|watch| watch.birth == birth)

@@ -13,12 +13,15 @@
 /* Every key: from "\0" on. */
 #define ALL_KEY watch_bytes_of("\0", 1)
 #define ALL_END watch_bytes_of("\0", 1)
+/* Small, so that stores are opened fast and their logs have several segments. */
+#define SEGMENT_BYTES (256 * 1024)
 
 static inline watch_store *open_memory(void) {
   watch_store_options options;
   watch_store *store = NULL;
   WATCH_INIT(&options);
   options.flags = WATCH_OPEN_MEMORY;
+  options.segment_bytes = SEGMENT_BYTES;
   REQUIRE_OK(watch_store_open(NULL, &options, &store));
   REQUIRE(store != NULL);
   return store;
@@ -30,6 +33,7 @@ static inline watch_store *open_folder(const char *path) {
   WATCH_INIT(&options);
   options.flags = WATCH_OPEN_CREATE;
   options.durability = WATCH_DURABILITY_NONE;
+  options.segment_bytes = SEGMENT_BYTES;
   REQUIRE_OK(watch_store_open(path, &options, &store));
   return store;
 }

@@ -6,7 +6,7 @@ static void responses_outlive_stream_store_and_files(void) {
   watch_store *store = open_folder(path);
   watch_stream *stream = open_stream(store);
   const watch_response *kept[10] = {NULL};
-  char value[16];
+  char value[32];
   int i;
   watch_prefix(stream, "k", 0, WATCH_CREATE_PREV_KV);
   for (i = 0; i < 10; i++) {

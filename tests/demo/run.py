@@ -5,6 +5,8 @@
 The last line is "N passed, N failed".
 """
 
+import contextlib
+import io
 import subprocess
 import sys
 import tempfile
@@ -129,8 +131,10 @@ def test_a_lie_about_one_blob_is_found_everywhere(directory: Path) -> None:
                 paths[b"invented"] = b"100644 0 0"
             return paths
 
-        with tempfile.TemporaryDirectory() as place, mock.patch.object(repository, "tree", tree):
-            refused(lambda place=place: demo.run(repository, Path(place), libraries), "'invented': None")
+        place = directory / lie
+        place.mkdir()
+        with mock.patch.object(repository, "tree", tree), contextlib.redirect_stdout(io.StringIO()):
+            refused(lambda place=place: demo.run(repository, place, libraries), "'invented': None")
 
 
 def main() -> int:

@@ -1,5 +1,4 @@
-"""Exceptions: every number of the core has its class, attributes survive pickling, and the bases are the right
-built-in ones."""
+"""Exceptions: every number of the core has its class, the bases are the right built-in ones, all pickle."""
 
 from __future__ import annotations
 
@@ -90,10 +89,10 @@ def test_exceptions_pickle(code: int, status: str) -> None:
 def test_numbers_of_a_revision(memory: libwatch.Store) -> None:
     memory.put(b"a", b"")
     memory.compact(2)
-    with pytest.raises(libwatch.CompactedError, match="1.*2") as compacted:
+    with pytest.raises(libwatch.CompactedError, match=r"1.*2") as compacted:
         memory.get(b"a", revision=1)
     assert compacted.value.compact_revision == 2
-    with pytest.raises(libwatch.FutureRevisionError, match="9.*2") as future:
+    with pytest.raises(libwatch.FutureRevisionError, match=r"9.*2") as future:
         memory.get(b"a", revision=9)
     assert future.value.current_revision == 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,10 @@ def test_writers_and_followers_agree(store: libwatch.Store) -> None:
                 seen.extend(event.mod_revision for event in take(watch))
         return seen
 
+    def write(key: str) -> None:
+        for _ in range(200):
+            store.put(key, b"")
+
     called: list[int] = []
     complete = threading.Event()
 
@@ -35,7 +40,7 @@ def test_writers_and_followers_agree(store: libwatch.Store) -> None:
 
     with store.watch(b"k", prefix=True, callback=callback):
         followers = [Thread(follow) for _ in range(3)]
-        writers = [Thread(lambda w=w: [store.put(f"k{w}", b"") for _ in range(200)]) for w in range(4)]
+        writers = [Thread(partial(write, f"k{number}")) for number in range(4)]
         for writer in writers:
             writer.result()
         for follower in followers:

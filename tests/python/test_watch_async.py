@@ -83,7 +83,7 @@ def test_a_stream_under_await(store: libwatch.Store, run: Run) -> None:
             store.put(b"b", b"")
             second = await anext(stream)
             assert {first.watch_id, second.watch_id} == ids
-            waiter = asyncio.create_task(anext(stream))  # type: ignore[arg-type]
+            waiter = asyncio.create_task(anext(stream))
             await settled()
             stream.close()
             with pytest.raises(StopAsyncIteration):

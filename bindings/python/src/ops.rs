@@ -2,8 +2,8 @@
 //! modules `libwatch.compare` and `libwatch.op` make them.
 
 use libwatch::{CompareResult, CompareTarget, ErrorCode, limits};
-use pyo3::exceptions::PyTypeError;
 use pyo3::PyClass;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -237,13 +237,7 @@ impl Range {
 }
 
 #[pyfunction]
-pub fn op_put(
-    key: Data<'_>,
-    value: Data<'_>,
-    prev_kv: bool,
-    ignore_value: bool,
-    lease: i64,
-) -> Op {
+pub fn op_put(key: Data<'_>, value: Data<'_>, prev_kv: bool, ignore_value: bool, lease: i64) -> Op {
     let kind = Kind::Put { key: key.unbind(), value: value.unbind(), prev_kv, ignore_value, lease };
     Op { kind, depth: 0 }
 }

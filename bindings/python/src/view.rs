@@ -2,7 +2,10 @@
 //! part and a share of its owner travel together, so that a key, a value or a memoryview of one outlives the
 //! result, the stream and the store it came from.
 
-#![expect(unsafe_code, reason = "a part is stored beside the owner it borrows from; the buffer protocol is C")]
+#![expect(
+    unsafe_code,
+    reason = "a part is stored beside the owner it borrows from; the buffer protocol is C"
+)]
 
 use std::any::Any;
 use std::ffi::c_int;
@@ -95,7 +98,10 @@ impl<T: Send + Sync + 'static> Held<Whole<T>> {
         self.sibling(choose(self.part))
     }
 
-    pub fn part_if<Q: Part>(&self, choose: impl for<'a> FnOnce(&'a T) -> Option<Q::Of<'a>>) -> Option<Held<Q>> {
+    pub fn part_if<Q: Part>(
+        &self,
+        choose: impl for<'a> FnOnce(&'a T) -> Option<Q::Of<'a>>,
+    ) -> Option<Held<Q>> {
         choose(self.part).map(|part| self.sibling(part))
     }
 }

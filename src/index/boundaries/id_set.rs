@@ -1,5 +1,5 @@
-//! A set of ids that is nearly always small: up to `N` ids lie in place, more are a sorted vector, and many a tree,
-//! so that adding and taking out stay cheap when everyone watches the same key.
+//! A set of ids that is nearly always small: up to `N` ids lie in place, more are a sorted vector, and many a
+//! tree, so that adding and taking out stay cheap when everyone watches the same key.
 
 use std::collections::BTreeSet;
 
@@ -22,6 +22,7 @@ pub enum IdSet<I, const N: usize> {
     /// Ascending.
     Few(Vec<I>),
     /// More than a vector takes, until half of it are left.
+    #[expect(clippy::box_collection, reason = "keeps the set at two words, of which there are many")]
     Many(Box<BTreeSet<I>>),
 }
 

@@ -1,6 +1,6 @@
 //! Tests of the log as a whole, on real directories and in memory, and the tools they share: a visitor that
-//! remembers everything, a model of what was appended, and a directory that pretends to be another filesystem,
-//! another boot, or to fail at a chosen operation.
+//! remembers everything, a model of what was appended, and a directory that pretends to be another
+//! filesystem, another boot, or to fail at a chosen operation.
 
 mod appending;
 mod compaction;
