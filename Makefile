@@ -144,7 +144,7 @@ clippy: ## Lints of all Rust targets, warnings are errors
 .PHONY: test-rust
 test-rust: ## Unit, API, conformance, crash and documentation tests, and the C header
 	$(say) "test-rust: core and C library: unit, API, conformance, kill -9, header, documentation"
-	@$(CARGO) test
+	@$(CARGO) test --no-fail-fast
 
 .PHONY: test-loom
 test-loom: ## The concurrent core under a model checker

@@ -340,7 +340,8 @@ impl Stream {
     }
 
     /// Shuts down, waits for a running callback and drops it. From inside the stream's own callback it returns at
-    /// once, and the rest happens when the callback returns.
+    /// once, and the rest happens when the callback returns. Two callbacks that close each other's streams wait
+    /// for each other for ever: use [`Stream::shutdown`] there.
     pub fn close(&self) {
         self.inner.0.close();
     }

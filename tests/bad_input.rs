@@ -33,7 +33,7 @@ fn a_watch_range_with_nothing_in_it_is_refused() {
         for (key, end) in [("b", "a"), ("b", "b"), ("b\0", "b"), ("", "\0\0")] {
             let request = watch((key.as_bytes(), end.as_bytes()), 0);
             match key {
-                "" => drop(stream.create(&request).unwrap()),
+                "" => _ = stream.create(&request).unwrap(),
                 _ => assert_eq!(error(stream.create(&request)).code(), ErrorCode::EmptyRange),
             }
         }
@@ -98,7 +98,7 @@ fn values_and_leases_are_not_given_together_with_what_ignores_them() {
 #[test]
 fn errors_carry_the_numbers_that_help() {
     let store = memory();
-    (0..5).for_each(|_| drop(put(&store, "a", "1")));
+    (0..5).for_each(|_| _ = put(&store, "a", "1"));
     store.compact(4, false).unwrap();
     let compacted = error(store.get(b"a", 3));
     assert_eq!((compacted.compact_revision(), compacted.current_revision()), (4, 0));
@@ -191,7 +191,7 @@ fn a_path_that_is_no_folder_is_refused_by_name() {
 fn files_that_are_no_store_are_never_taken_for_one() {
     let original = folder();
     let store = Store::open(original.path(), &tiny()).unwrap();
-    (0..500).for_each(|i| drop(put(&store, format!("{i}"), "value")));
+    (0..500).for_each(|i| _ = put(&store, format!("{i}"), "value"));
     store.close().unwrap();
     let names: Vec<_> =
         std::fs::read_dir(original.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -1,4 +1,5 @@
-//! Compaction: which revisions it takes, what it keeps, that space comes back, and that it survives reopening.
+//! Compaction: which revisions it takes, what it keeps, that space comes back, and that it survives
+//! reopening.
 
 mod common;
 

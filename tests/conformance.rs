@@ -1,5 +1,6 @@
-//! Replays programs that were recorded against a live etcd and compares every answer and every event, without
-//! a difference allowed. The format, and what etcd and libwatch number differently, is in conformance/FORMAT.md.
+//! Replays programs that were recorded against a live etcd and compares every answer and every event,
+//! without a difference allowed. The format, and what etcd and libwatch number differently, is in
+//! conformance/FORMAT.md.
 
 mod common;
 

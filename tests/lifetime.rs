@@ -147,14 +147,14 @@ fn the_turn_to_wait_for_the_writer_passes_to_others() {
                 })
             })
             .collect();
-        for ended in 0..6 {
+        for (ended, stream) in streams.iter().enumerate() {
             for _ in 0..20 {
                 put(&store, "a", "1");
                 for _ in ended..6 {
                     assert!(heard.recv().unwrap() >= ended);
                 }
             }
-            streams[ended].shutdown();
+            stream.shutdown();
         }
         consumers.into_iter().for_each(|consumer| consumer.join().unwrap());
     });
@@ -165,7 +165,7 @@ fn answers_and_responses_outlive_stream_and_store() {
     watched(|| {
         let folder = folder();
         let store = Store::open(folder.path(), &tiny()).unwrap();
-        (0..500).for_each(|i| drop(put(&store, format!("{i:03}"), "v".repeat(500))));
+        (0..500).for_each(|i| _ = put(&store, format!("{i:03}"), "v".repeat(500)));
         let stream = stream(&store);
         stream.create(&watch(ALL, 2)).unwrap();
         let responses = settle(&stream);
@@ -206,7 +206,7 @@ fn the_descriptor_is_readable_exactly_while_a_response_is_queued() {
             assert_eq!(take(&stream).len(), 1);
             assert!(!readable(&stream), "nothing is queued");
         }
-        (0..3).for_each(|i| drop(put(&store, "a", i.to_string())));
+        (0..3).for_each(|i| _ = put(&store, "a", i.to_string()));
         until(|| readable(&stream));
         for left in (0..3).rev() {
             take(&stream);

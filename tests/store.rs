@@ -227,7 +227,7 @@ fn a_reader_sees_whole_revisions_while_others_write() {
         let store = memory();
         let writer = {
             let store = store.clone();
-            std::thread::spawn(move || (0..5000).for_each(|i| drop(put(&store, "a", i.to_string()))))
+            std::thread::spawn(move || (0..5000).for_each(|i| _ = put(&store, "a", i.to_string())))
         };
         while store.revision() < 5001 {
             let seen = store.get(b"a", 0).unwrap();

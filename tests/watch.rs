@@ -13,7 +13,7 @@ fn matched(range: (&[u8], &[u8]), keys: &[&str]) -> Vec<String> {
     let store = memory();
     let stream = stream(&store);
     stream.create(&watch(range, 0)).unwrap();
-    keys.iter().for_each(|key| drop(put(&store, key, "")));
+    keys.iter().for_each(|key| _ = put(&store, key, ""));
     settle(&stream)
         .iter()
         .flat_map(|r| r.events().map(|event| text(event.kv.key)).collect::<Vec<_>>())
@@ -197,7 +197,7 @@ fn a_transaction_arrives_whole_and_in_the_order_of_its_operations() {
     // etcd 1.10, 17 Atomic
     watched(|| {
         let store = memory();
-        ["d1", "d3", "d2"].iter().for_each(|key| drop(put(&store, key, "x")));
+        ["d1", "d3", "d2"].iter().for_each(|key| _ = put(&store, key, "x"));
         let stream = stream(&store);
         let live = stream.create(&CreateRequest { prev_kv: true, ..watch(ALL, 0) }).unwrap();
         let op_put = |key: &'static [u8]| Op::Put(PutRequest { key, value: b"v", ..Default::default() });
@@ -385,7 +385,7 @@ fn live_responses_keep_to_the_bounds_as_well() {
         let store = memory();
         let stream = store.stream(&StreamOptions { batch_revisions: 3, batch_bytes: 0 }).unwrap();
         stream.create(&watch(ALL, 0)).unwrap();
-        (0..10).for_each(|i| drop(put(&store, "a", i.to_string())));
+        (0..10).for_each(|i| _ = put(&store, "a", i.to_string()));
         let sizes: Vec<usize> = settle(&stream).iter().map(|response| response.len()).collect();
         assert_eq!(sizes, [3, 3, 3, 1]);
     });

@@ -1,5 +1,5 @@
-//! Callback streams: one call at a time, "not now" for one watch only, everything may be called from inside, and
-//! the callback is dropped exactly once.
+//! Callback streams: one call at a time, "not now" for one watch only, everything may be called from
+//! inside, and the callback is dropped exactly once.
 
 mod common;
 
@@ -110,7 +110,7 @@ fn calls_of_one_stream_never_overlap_and_stay_in_order() {
         let writers: Vec<_> = (0..2)
             .map(|_| {
                 let store = store.clone();
-                std::thread::spawn(move || (0..1000).for_each(|_| drop(put(&store, "a", "1"))))
+                std::thread::spawn(move || (0..1000).for_each(|_| _ = put(&store, "a", "1")))
             })
             .collect();
         for (_, revisions) in &streams {
@@ -398,7 +398,7 @@ fn closing_the_store_tells_every_watch_and_drops_the_callback() {
     watched(|| {
         let store = memory();
         let heard = hear(&store, |_| Answer::Taken);
-        (0..3).for_each(|_| drop(heard.stream.create(&watch(ALL, 0)).unwrap()));
+        (0..3).for_each(|_| _ = heard.stream.create(&watch(ALL, 0)).unwrap());
         store.close().unwrap();
         assert_eq!(heard.drops.load(Ordering::SeqCst), 1, "it is gone when close returns");
         let mut last = heard.ended();

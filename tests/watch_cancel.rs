@@ -58,7 +58,7 @@ fn only_a_live_watch_can_be_canceled() {
 fn created_comes_before_canceled_and_the_resume_point_loses_nothing() {
     watched(|| {
         let store = memory();
-        (2..=50).for_each(|i| drop(put(&store, "a", i.to_string())));
+        (2..=50).for_each(|i| _ = put(&store, "a", i.to_string()));
         for start in [0, 1, 20] {
             for read in 0..3 {
                 let stream = store.stream(&StreamOptions { batch_revisions: 7, batch_bytes: 0 }).unwrap();
@@ -103,7 +103,7 @@ fn canceled_watches_are_gone_from_the_statistics() {
     watched(|| {
         let store = memory();
         let stream = stream(&store);
-        (0..500).for_each(|i| drop(stream.create(&watch((b"a", b""), i % 3)).unwrap()));
+        (0..500).for_each(|i| _ = stream.create(&watch((b"a", b""), i % 3)).unwrap());
         assert_eq!(store.stats().unwrap().watch_count, 500);
         (1..=500).for_each(|id| stream.cancel(id).unwrap());
         let stats = store.stats().unwrap();
@@ -117,7 +117,7 @@ fn a_start_below_the_compaction_is_created_and_canceled_at_once() {
     // etcd 3.5 with libwatch's difference: the revision is the current one
     watched(|| {
         let store = memory();
-        (0..9).for_each(|_| drop(put(&store, "a", "1")));
+        (0..9).for_each(|_| _ = put(&store, "a", "1"));
         store.compact(5, false).unwrap();
         let stream = stream(&store);
         let request = CreateRequest { created_notify: true, watch_data: 6, ..watch(ALL, 4) };
@@ -138,7 +138,7 @@ fn a_start_at_the_compaction_is_legal() {
     watched(|| {
         for physical in [false, true] {
             let store = memory();
-            (2..=9).for_each(|i| drop(put(&store, "a", i.to_string())));
+            (2..=9).for_each(|i| _ = put(&store, "a", i.to_string()));
             store.compact(5, physical).unwrap();
             let stream = stream(&store);
             for start in 1..=4 {
@@ -160,7 +160,7 @@ fn a_watch_that_has_not_read_its_history_is_canceled_by_a_compaction() {
     watched(|| {
         for physical in [false, true] {
             let store = memory();
-            (0..9).for_each(|_| drop(put(&store, "a", "1")));
+            (0..9).for_each(|_| _ = put(&store, "a", "1"));
             let stream = stream(&store);
             let old = stream.create(&CreateRequest { created_notify: true, ..watch(ALL, 2) }).unwrap();
             let edge = stream.create(&watch(ALL, 6)).unwrap();
@@ -187,9 +187,9 @@ fn watches_on_the_present_and_future_do_not_mind_a_compaction() {
             let stream = stream(&store);
             let live = stream.create(&watch(ALL, 0)).unwrap();
             let future = stream.create(&watch(ALL, 2003)).unwrap();
-            (0..1000).for_each(|_| drop(put(&store, "a", vec![b'x'; 100])));
+            (0..1000).for_each(|_| _ = put(&store, "a", vec![b'x'; 100]));
             settle(&stream);
-            (0..1000).for_each(|_| drop(put(&store, "a", vec![b'x'; 100])));
+            (0..1000).for_each(|_| _ = put(&store, "a", vec![b'x'; 100]));
             let responses = settle(&stream);
             assert_eq!(lines_of(&responses, live).len(), 1000);
             store.compact(2001, physical).unwrap();
@@ -211,7 +211,7 @@ fn a_quiet_watch_stays_live_although_nobody_read_what_a_compaction_dropped() {
         let stream = stream(&store);
         stream.create(&watch((b"quiet", b""), 0)).unwrap();
         for _ in 0..3 {
-            (0..5000).for_each(|_| drop(put(&store, "busy", vec![b'x'; 50])));
+            (0..5000).for_each(|_| _ = put(&store, "busy", vec![b'x'; 50]));
             store.compact(store.revision(), true).unwrap();
         }
         let revision = put(&store, "quiet", "1");
@@ -245,7 +245,7 @@ fn a_slow_watch_gets_a_prefix_and_then_the_compaction_never_a_gap() {
                 let options = StreamOptions { batch_revisions: 100, batch_bytes: 0 };
                 let stream = store.stream(&options).unwrap();
                 let id = stream.create(&watch(ALL, 1)).unwrap();
-                (0..10_000).for_each(|i| drop(put(&store, "a", i.to_string())));
+                (0..10_000).for_each(|i| _ = put(&store, "a", i.to_string()));
                 let mut told: Vec<i64> = Vec::new();
                 for _ in 0..read_before {
                     told.extend(take(&stream).events().map(|event| event.kv.mod_revision));
@@ -273,7 +273,7 @@ fn a_live_watch_whose_consumer_sleeps_through_a_compaction_is_told() {
             let store = Store::open(folder.path(), &tiny()).unwrap();
             let stream = stream(&store);
             stream.create(&watch(ALL, 0)).unwrap();
-            (0..20_000).for_each(|i| drop(put(&store, "a", i.to_string())));
+            (0..20_000).for_each(|i| _ = put(&store, "a", i.to_string()));
             store.compact(19_000, physical).unwrap();
             let (last, told) = read_to_the_end(&stream);
             assert!(is_canceled_by_compaction(&last, 19_000));
@@ -288,9 +288,9 @@ fn many_watches_behind_a_compaction_are_each_canceled_once() {
     // etcd 10.9, 19.3 #22294
     watched(|| {
         let store = memory();
-        (0..20).for_each(|_| drop(put(&store, "a", "1")));
+        (0..20).for_each(|_| _ = put(&store, "a", "1"));
         let stream = stream(&store);
-        (0..2000).for_each(|i| drop(stream.create(&watch(ALL, 1 + i % 20)).unwrap()));
+        (0..2000).for_each(|i| _ = stream.create(&watch(ALL, 1 + i % 20)).unwrap());
         store.compact(11, false).unwrap();
         let responses = settle(&stream);
         let mut canceled: Vec<i64> =
@@ -308,7 +308,7 @@ fn the_chosen_id_of_a_watch_that_a_compaction_canceled_is_free() {
     // etcd 3.9 keeps it occupied
     watched(|| {
         let store = memory();
-        (0..5).for_each(|_| drop(put(&store, "a", "1")));
+        (0..5).for_each(|_| _ = put(&store, "a", "1"));
         store.compact(6, false).unwrap();
         let stream = stream(&store);
         let chosen = |start| CreateRequest { watch_id: 7, ..watch(ALL, start) };

@@ -192,7 +192,7 @@ fn canceling_the_watch_that_is_behind_lets_progress_through() {
     // etcd 10.10
     watched(|| {
         let store = memory();
-        (0..100).for_each(|_| drop(put(&store, "a", "1")));
+        (0..100).for_each(|_| _ = put(&store, "a", "1"));
         let stream = stream(&store);
         let id = stream.create(&watch(ALL, 1)).unwrap();
         stream.request_progress().unwrap();

@@ -1,4 +1,5 @@
-//! Slow consumers: the log is the buffer. Whatever piles up, nothing is lost, repeated or split, and others go on.
+//! Slow consumers: the log is the buffer. Whatever piles up, nothing is lost, repeated or split, and others
+//! go on.
 
 mod common;
 
@@ -31,7 +32,7 @@ fn a_consumer_that_sleeps_longer_than_the_ring_gets_everything_once() {
             for burst in 1..=3 {
                 let last = 1 + burst * MANY;
                 let mut next = store.revision() + 1;
-                (next..=last).for_each(|_| drop(put(&store, "a", "x")));
+                (next..=last).for_each(|_| _ = put(&store, "a", "x"));
                 while next <= last {
                     go_on(&mut next, &take(&stream));
                 }
@@ -168,7 +169,7 @@ fn a_callback_that_blocks_longer_than_the_ring_gets_everything_once() {
         other.create(&watch(ALL, 0)).unwrap();
         put(&store, "a", "x");
         entered.recv().unwrap();
-        (1..MANY).for_each(|_| drop(put(&store, "a", "x")));
+        (1..MANY).for_each(|_| _ = put(&store, "a", "x"));
         assert_eq!(take_lines(&other, MANY as usize).len() as i64, MANY, "another stream goes on");
         go.send(()).unwrap();
         let mut next = 2;
@@ -201,7 +202,7 @@ fn a_callback_that_says_not_now_at_random_gets_everything_once() {
                 .create(&CreateRequest { fragment, ..watch((format!("{i}").as_bytes(), b""), i % 3) })
                 .unwrap();
         }
-        (0..10 * 2000).for_each(|i| drop(put(&store, format!("{}", i % 10), "x")));
+        (0..10 * 2000).for_each(|i| _ = put(&store, format!("{}", i % 10), "x"));
         let mut versions = [0; 11];
         while versions[1..] != [2000; 10] {
             count(&mut versions, &received.recv().unwrap());
@@ -218,7 +219,7 @@ fn a_batch_takes_what_is_ready_up_to_its_size() {
         let store = memory();
         let stream = store.stream(&StreamOptions { batch_revisions: 1, batch_bytes: 0 }).unwrap();
         stream.create(&watch(ALL, 0)).unwrap();
-        (0..10).for_each(|_| drop(put(&store, "a", "x")));
+        (0..10).for_each(|_| _ = put(&store, "a", "x"));
         let sizes: Vec<usize> = [3, 3, 100].map(|max| stream.next_batch(max, None).unwrap().len()).to_vec();
         assert_eq!(sizes, [3, 3, 4]);
         assert!(stream.next_batch(3, Some(Duration::ZERO)).unwrap().is_empty());

@@ -1,5 +1,6 @@
-//! Events are the same wherever a watch gets them from: live, along the chain of a key, from a scan of the log, or
-//! from what compaction and reopening left; and a watch may change its source at any moment without a seam.
+//! Events are the same wherever a watch gets them from: live, along the chain of a key, from a scan of the
+//! log, or from what compaction and reopening left; and a watch may change its source at any moment without
+//! a seam.
 
 mod common;
 
@@ -74,8 +75,7 @@ impl Program {
         let wanted = self.events.iter().filter(|event| {
             event.revision >= asked.start
                 && range.contains(&event.key)
-                && !(asked.noput && event.put)
-                && !(asked.nodelete && !event.put)
+                && (if event.put { !asked.noput } else { !asked.nodelete })
         });
         let line = |event: &Told| {
             let with_prev = asked.prev && event.revision > compacted;
@@ -232,7 +232,7 @@ fn watches_join_from_any_revision_while_others_write() {
         const LAST: i64 = 6001;
         let writer = {
             let store = store.clone();
-            std::thread::spawn(move || (2..=LAST).for_each(|i| drop(put(&store, "k", i.to_string()))))
+            std::thread::spawn(move || (2..=LAST).for_each(|i| _ = put(&store, "k", i.to_string())))
         };
         let consumers: Vec<_> = (0..3)
             .map(|seed| {

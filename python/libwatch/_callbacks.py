@@ -58,17 +58,18 @@ def _run(
     try:
         for response in responses:
             watch_id = response.watch_id if only is None else only
-            if watch_id in failed and not response.canceled:
-                continue
-            failed.discard(watch_id)
-            try:
-                callback(response)
-            except BaseException as error:
-                _libwatch.write_unraisable(error, callback)
-                if not response.canceled:
-                    failed.add(watch_id)
-                    with contextlib.suppress(ClosedError, WatchNotFoundError):
-                        stream.cancel(watch_id)
+            if response.canceled or watch_id not in failed:
+                failed.discard(watch_id)
+                try:
+                    callback(response)
+                except BaseException as error:
+                    _libwatch.write_unraisable(error, callback)
+                    if not response.canceled:
+                        failed.add(watch_id)
+                        with contextlib.suppress(ClosedError, WatchNotFoundError):
+                            stream.cancel(watch_id)
+            # While nothing happens, what was given out last must not stay pinned.
+            del response
     except BaseException as error:
         _libwatch.write_unraisable(error, callback)
 

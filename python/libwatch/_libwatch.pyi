@@ -8,7 +8,7 @@ or lock. Every method of an object that was opened before a fork raises WatchErr
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from os import PathLike
 from types import TracebackType
-from typing import Any, Literal, Never, Self, final, overload
+from typing import Any, Never, Self, final, overload
 
 from libwatch._types import BytesLike, Durability, EventType, Filter, SortTarget
 from libwatch.watch import Watch
@@ -44,7 +44,7 @@ def open(
         CorruptError: the files are not what was written.
         StorageError: the system refused (`errno`), another format version (code -45), or a filesystem that
             cannot be trusted with a store (-47).
-        InvalidArgumentError, LimitError: an option out of its bounds.
+        InvalidArgumentError, LimitError
     """
 
 def prefix_end(prefix: BytesLike, /) -> bytes:
@@ -104,15 +104,13 @@ class Event:
     @property
     def is_modify(self) -> bool:
         """A PUT that changed an existing key."""
+    # Short for those of kv.
     @property
-    def key(self) -> bytes:
-        """`kv.key`"""
+    def key(self) -> bytes: ...
     @property
-    def value(self) -> bytes:
-        """`kv.value`"""
+    def value(self) -> bytes: ...
     @property
-    def mod_revision(self) -> int:
-        """`kv.mod_revision`"""
+    def mod_revision(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
@@ -224,15 +222,13 @@ class Store:
             lease: a number kept with the key.
 
         Raises:
-            EmptyKeyError, LimitError, InvalidArgumentError
-            KeyNotFoundError: `ignore_value` and the key does not exist.
+            EmptyKeyError, LimitError, InvalidArgumentError, KeyNotFoundError
         """
     def get(self, key: BytesLike, *, revision: int = 0) -> KeyValue | None:
         """One key at a revision (0: now), or None. Never waits for writers.
 
         Raises:
-            EmptyKeyError
-            CompactedError, FutureRevisionError: the revision cannot be read.
+            EmptyKeyError, CompactedError, FutureRevisionError
         """
     def range(
         self,
@@ -267,8 +263,7 @@ class Store:
                 outside, both ends inclusive; 0: no bound. `count` does not follow them.
 
         Raises:
-            EmptyKeyError
-            CompactedError, FutureRevisionError: the revision cannot be read.
+            EmptyKeyError, CompactedError, FutureRevisionError
             InvalidArgumentError: a negative limit, an unknown sort, or `range_end` beside `prefix`.
         """
     def delete(
@@ -294,30 +289,23 @@ class Store:
         """If all of `compare` hold, runs `success`, otherwise `failure`: as one revision, or none if nothing
         changes. Waits like `put`.
 
-        Raises:
+        Raises, and then nothing is changed:
             DuplicateKeyError: it would change a key twice.
             LimitError: more than 128 operations in a list, nested deeper than 32, or over 1 GiB.
-            Those of the operations; nothing is changed then.
         """
     def compact(self, revision: int, *, physical: bool = False) -> None:
         """Forgets the history before `revision`: durable on return; reads and watches below raise
         CompactedError from then on. With `physical` it also waits for the space to be given back.
 
         Raises:
-            CompactedError: done already.
-            FutureRevisionError: not written yet.
+            CompactedError, FutureRevisionError: done already; not written yet.
         """
     def sync(self, revision: int = 0, *, timeout: float | None = None) -> int:
-        """Waits until everything up to `revision` (0: up to now) is on disk; Ctrl-C ends the wait.
-
-        Args:
-            timeout: seconds; None waits without limit.
-
-        Returns:
-            The durable revision.
+        """Waits until everything up to `revision` (0: now) is on disk, and returns the durable revision.
+        Ctrl-C ends the wait.
 
         Raises:
-            TimeoutError: the built-in one; the timeout passed first.
+            TimeoutError: the built-in one; `timeout` seconds passed first. None waits without limit.
             FutureRevisionError: not written yet.
         """
     def watch(
@@ -375,11 +363,7 @@ class Store:
     def closed(self) -> bool: ...
     def __enter__(self) -> Self: ...
     def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        tb: TracebackType | None,
-        /,
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
     ) -> None: ...
     def __reduce__(self) -> Never:
         """A store cannot be pickled: open it again in the other process."""
@@ -399,7 +383,8 @@ class WatchResponse:
         """The store's revision, as in etcd's header; NOT a point to resume from."""
     @property
     def resume_revision(self) -> int:
-        """The `start_revision` that continues exactly after this; 0 on a fragment that others follow."""
+        """The `start_revision` that continues exactly after this; 0 on a fragment that others follow and
+        on the last response that a callback gets when its store is closed."""
     @property
     def compact_revision(self) -> int:
         """The oldest legal start where the watch was cancelled by a compaction, else 0."""
@@ -459,37 +444,18 @@ class WatchStream(Iterator[WatchResponse], AsyncIterator[WatchResponse]):
             created_notify: give a response with `created` before anything else.
 
         Raises:
-            EmptyRangeError, DuplicateWatchIdError, InvalidArgumentError, LimitError
-            ClosedError: the stream or its store is closed.
+            EmptyRangeError, DuplicateWatchIdError, InvalidArgumentError, LimitError, ClosedError
         """
     def cancel(self, watch_id: int) -> None:
-        """Ends a watch; after its response with `canceled` nothing of it follows.
-
-        Raises:
-            WatchNotFoundError: no live watch has this id.
-            ClosedError: the stream or its store is closed.
-        """
+        """Ends a watch; after its response with `canceled` nothing of it follows. Raises WatchNotFoundError,
+        ClosedError."""
     def request_progress(self) -> None:
         """Asks for one response with `is_progress_notify` and watch id -1, given as soon as every watch of
-        the stream was delivered everything up to now. Does not wait.
-
-        Raises:
-            LimitError: too many requests wait for their answer.
-            ClosedError: the stream or its store is closed.
-        """
+        the stream was delivered everything up to now. Does not wait. Raises LimitError, ClosedError."""
     def next(self, timeout: float | None = None) -> WatchResponse | None:
-        """Waits for the next response; Ctrl-C ends the wait.
-
-        Args:
-            timeout: seconds; 0 or less does not wait, None waits without limit.
-
-        Returns:
-            The response, or None if the timeout passed first.
-
-        Raises:
-            ClosedError: the stream or its store is closed.
-            BusyError: another consumer waits.
-        """
+        """Waits for the next response; None if `timeout` seconds passed first. 0 or less does not wait, None
+        waits without limit; Ctrl-C ends the wait. Raises BusyError, and ClosedError where the stream or its
+        store is closed; at the interpreter's exit every stream is."""
     def next_batch(self, max: int, timeout: float | None = None) -> list[WatchResponse]:
         """Waits like `next` for the first response, then takes what is ready, up to `max` in all. Empty if
         the timeout passed first."""
@@ -503,11 +469,7 @@ class WatchStream(Iterator[WatchResponse], AsyncIterator[WatchResponse]):
     def __anext__(self) -> Coroutine[Any, Any, WatchResponse]: ...
     def __enter__(self) -> Self: ...
     def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        tb: TracebackType | None,
-        /,
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
     ) -> None: ...
     def _claim(self) -> None: ...
     def _release(self) -> None: ...
@@ -519,12 +481,7 @@ def close_streams() -> None: ...
 def error_codes() -> list[tuple[int, str]]: ...
 def join_fragments(fragments: list[WatchResponse]) -> WatchResponse: ...
 def make_compare(
-    target: str,
-    relation: Literal["==", "!=", "<", ">"] | str,
-    key: BytesLike,
-    range_end: BytesLike | None,
-    prefix: bool,
-    operand: object,
+    target: str, relation: str, key: BytesLike, range_end: BytesLike | None, prefix: bool, operand: object
 ) -> Compare: ...
 def op_delete(key: BytesLike, range_end: BytesLike | None, prefix: bool, prev_kv: bool) -> Op: ...
 def op_put(key: BytesLike, value: BytesLike, prev_kv: bool, ignore_value: bool, lease: int) -> Op: ...

@@ -137,12 +137,16 @@ class Watch(Iterator["WatchResponse"], AsyncIterator["WatchResponse"]):
         loses nothing: the next call, or the next response taken, continues with the event after the last."""
         for response in self:
             yield from self._walk(response)
+            # While nothing happens, what was given out last must not stay pinned.
+            del response
 
     async def aevents(self) -> AsyncIterator[Event]:
         """`events()` for `async for`."""
         async for response in self:
             for event in self._walk(response):
                 yield event
+                del event
+            del response
 
     def request_progress(self) -> None:
         """Asks for a response without events (`is_progress_notify`) that comes as soon as everything up to
@@ -259,8 +263,10 @@ class Watch(Iterator["WatchResponse"], AsyncIterator["WatchResponse"]):
             except WatchError:
                 yield taken
                 return
+            del taken
             if response is not None:
                 yield response
+                del response
 
 
 def _end_of(last: WatchResponse) -> WatchError:

@@ -22,6 +22,8 @@ pub(super) struct Tail {
     /// The bytes are in an anonymous image and a flush has to write them.
     staged: bool,
     sealed: AtomicBool,
+    /// The table has a mapping of the file in the place of the image.
+    is_mapped: AtomicBool,
     /// Everything below was written by a flush.
     written: AtomicU64,
     /// Bytes found at the opening are written once more before they are synced: after a failed sync the cache
@@ -39,7 +41,15 @@ impl Tail {
     ) -> Arc<Self> {
         let written = AtomicU64::new(written);
         let file = Mutex::new(Some(file));
-        Arc::new(Self { segment, file, staged, sealed: AtomicBool::new(false), written, found })
+        Arc::new(Self {
+            segment,
+            file,
+            staged,
+            sealed: AtomicBool::new(false),
+            is_mapped: AtomicBool::new(false),
+            written,
+            found,
+        })
     }
 
     pub fn file(&self, log: &Log) -> Result<Arc<dyn File>> {
@@ -78,14 +88,20 @@ impl Tail {
         file.sync_data().doing("sync", &name())
     }
 
-    /// The sealed and flushed segment behind a mapping of its file instead of the image.
-    fn mapped(&self, log: &Log) -> Option<Arc<Segment>> {
-        if !self.staged || !self.sealed.load(Ordering::Acquire) || log.is_memory() {
-            return None;
+    /// Whether readers are still given the image of a segment that is complete.
+    pub fn needs_mapping(&self) -> bool {
+        self.staged && self.sealed.load(Ordering::Acquire) && !self.is_mapped.load(Ordering::Acquire)
+    }
+
+    /// Puts a mapping of the flushed file in the place of the image. The image serves as well if that fails,
+    /// so it is only tried again with the next flush.
+    fn give_up_image(&self, log: &Log) {
+        let map = self.file(log).ok().and_then(|file| file.map_read(self.segment.len()).ok());
+        if let Some(map) = map {
+            let (region, _) = Region::new(map, self.segment.end());
+            log.replace_segment(self.segment.remapped(region));
+            self.is_mapped.store(true, Ordering::Release);
         }
-        let map = self.file(log).ok()?.map_read(self.segment.len()).ok()?;
-        let (region, _) = Region::new(map, self.segment.end());
-        Some(self.segment.remapped(region))
     }
 }
 
@@ -126,15 +142,12 @@ impl FlushJob {
         self.log.check_poison()?;
         for (tail, upto) in &self.parts {
             let to = Position::new(tail.segment.seq(), *upto);
-            if self.log.durable() >= to {
-                continue;
+            if self.log.durable() < to {
+                tail.flush(&self.log, *upto).inspect_err(|_| self.log.poison())?;
+                self.log.set_durable(to);
             }
-            tail.flush(&self.log, *upto).inspect_err(|_| self.log.poison())?;
-            self.log.set_durable(to);
-            if *upto == tail.segment.end()
-                && let Some(mapped) = tail.mapped(&self.log)
-            {
-                self.log.replace_segment(mapped);
+            if tail.needs_mapping() && *upto == tail.segment.end() {
+                tail.give_up_image(&self.log);
             }
         }
         self.log.prune_tails();

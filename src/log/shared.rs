@@ -145,7 +145,7 @@ impl Log {
         let durable = self.durable();
         let mut tails = lock(&self.tails);
         let active = tails.pop();
-        tails.retain(|tail| tail.end() > durable);
+        tails.retain(|tail| tail.end() > durable || tail.needs_mapping());
         tails.extend(active);
     }
 

@@ -112,9 +112,10 @@ impl Pool {
         self.wake();
         let threads = std::mem::take(&mut lock(&self.state).threads);
         threads.into_iter().for_each(Thread::join);
-        let mut state = lock(&self.state);
-        state.queue.clear();
-        state.timers.clear();
+        // The last reference to a stream drops its callback, which is the user's code: not under the lock.
+        let queue = std::mem::take(&mut lock(&self.state).queue);
+        drop(queue);
+        lock(&self.state).timers.clear();
     }
 
     /// One round of a thread; `false` to end.

@@ -66,8 +66,8 @@ asan)
   ;;
 valgrind)
   need valgrind "install it (Debian: apt-get install valgrind)"
-  under="valgrind --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=definite"
-  under="$under --errors-for-leak-kinds=definite --suppressions=$here/valgrind.supp"
+  under="valgrind --quiet --fair-sched=yes --error-exitcode=1 --leak-check=full --show-leak-kinds=definite"
+  under="$under --errors-for-leak-kinds=definite"
   WATCH_TEST_SECONDS=${WATCH_TEST_SECONDS:-900}
   export WATCH_TEST_SECONDS
   ;;

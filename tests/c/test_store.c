@@ -2,6 +2,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <sys/wait.h>
 
 static watch_status open_with(const char *path, uint32_t flags, uint32_t durability, watch_store **store) {
   watch_store_options options;
@@ -239,6 +240,50 @@ static void store_closed_answers_closed(void) {
   CHECK_INT(WATCH_ERR_CLOSED, watch_store_close(store));
 }
 
+/* In a forked child: every call says so, and nothing of the parent is touched. The number of the first wrong one. */
+static int calls_after_fork(watch_store *store, watch_stream *stream) {
+  const watch_response *response = NULL;
+  watch_stream *other = NULL;
+  if (watch_store_put(store, B("k"), B("child"), NULL) != WATCH_ERR_FORKED) {
+    return 1;
+  }
+  if (watch_store_get(store, B("k"), 0, NULL) != WATCH_ERR_FORKED) {
+    return 2;
+  }
+  if (watch_store_sync(store, 0) != WATCH_ERR_FORKED) {
+    return 3;
+  }
+  if (watch_stream_next(stream, 0, &response) != WATCH_ERR_FORKED) {
+    return 4;
+  }
+  if (watch_stream_open(store, NULL, &other) != WATCH_ERR_FORKED) {
+    return 5;
+  }
+  return watch_stream_cancel(stream, 1) == WATCH_ERR_FORKED ? 0 : 6;
+}
+
+static void store_of_the_parent_is_told_apart(void) {
+  char *path = temp_folder();
+  watch_store *store = open_folder(path);
+  watch_stream *stream = open_stream(store);
+  pid_t child;
+  int status = 0;
+  watch_prefix(stream, "k", 0, 0);
+  child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    _exit(calls_after_fork(store, stream));
+  }
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK_INT(0, WEXITSTATUS(status));
+  put(store, "k", "parent");
+  CHECK_BYTES("parent", next(stream)->events[0].kv.value);
+  watch_stream_close(stream);
+  CHECK_INT(WATCH_OK, watch_store_close(store));
+  remove_folder(path);
+}
+
 static void store_prefix_end(void) {
   uint8_t buf[4];
   uint8_t own[2] = {'a', 0xff};
@@ -314,6 +359,7 @@ int main(void) {
   RUN(store_sync_of_a_revision_to_come);
   RUN(store_stats_count);
   RUN(store_closed_answers_closed);
+  RUN(store_of_the_parent_is_told_apart);
   RUN(store_prefix_end);
   RUN(log_goes_to_the_function_until_it_is_replaced);
   return check_done();

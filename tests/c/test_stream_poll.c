@@ -322,6 +322,25 @@ static void poll_second_consumer_is_busy(void) {
   CHECK_INT(WATCH_OK, watch_store_close(store));
 }
 
+static void *consume_once(void *argument) {
+  struct consumer *consumer = argument;
+  const watch_response *response = NULL;
+  consumer->status = watch_stream_next(consumer->stream, -1, &response);
+  return NULL;
+}
+
+/* A bug of the caller, but one that is seen: the consumer is told and nothing is freed under it. */
+static void poll_close_with_a_consumer_inside(void) {
+  watch_store *store = open_memory();
+  struct consumer consumer = {open_stream(store), WATCH_OK};
+  pthread_t thread;
+  REQUIRE(pthread_create(&thread, NULL, consume_once, &consumer) == 0);
+  watch_stream_close(consumer.stream);
+  REQUIRE(pthread_join(thread, NULL) == 0);
+  CHECK_INT(WATCH_ERR_CLOSED, consumer.status);
+  CHECK_INT(WATCH_OK, watch_store_close(store));
+}
+
 static void poll_user_data_without_callback_is_ended_too(void) {
   watch_store *store = open_memory();
   watch_stream *stream = NULL;
@@ -349,6 +368,7 @@ int main(void) {
   RUN(poll_shutdown_wakes_the_consumer);
   RUN(poll_store_close_ends_streams);
   RUN(poll_second_consumer_is_busy);
+  RUN(poll_close_with_a_consumer_inside);
   RUN(poll_user_data_without_callback_is_ended_too);
   return check_done();
 }

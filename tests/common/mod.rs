@@ -1,5 +1,5 @@
-//! What the integration tests share: a watchdog, stores in temporary folders, and requests and answers in short
-//! forms that read well in an assertion.
+//! What the integration tests share: a watchdog, stores in temporary folders, and requests and answers in
+//! short forms that read well in an assertion.
 #![allow(dead_code)] // each test binary uses a part of it
 
 use std::sync::mpsc::{RecvTimeoutError, channel};

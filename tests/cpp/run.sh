@@ -17,7 +17,8 @@ warnings="-Wall -Wextra -Wpedantic -Werror"
 sanitize=
 case ${1:-} in
   "") ;;
-  asan) sanitize="-g -fsanitize=address,undefined -fno-sanitize-recover=all" ;;
+  # GCC's maybe-uninitialized is known to be wrong beside sanitizers, so it is left to the plain run.
+  asan) sanitize="-g -fsanitize=address,undefined -fno-sanitize-recover=all -Wno-maybe-uninitialized" ;;
   *) echo "usage: $0 [asan]" >&2; exit 2 ;;
 esac
 if [ ! -f "$lib_dir/libwatch.so" ]; then
@@ -91,7 +92,7 @@ example() {
 }
 
 headers() {
-  for header in watch.h watch_data.hpp watch.hpp; do
+  for header in watch.h watch_data.hpp watch_txn.hpp watch.hpp; do
     echo "#include <$header>" >"$work/one.cpp"
     for std in c++17 c++20 c++2b "c++17 -fno-exceptions -fno-rtti"; do
       # shellcheck disable=SC2086
@@ -107,12 +108,13 @@ headers() {
 }
 
 tests() {
-  for flags in "-O1 -std=c++17" "-O1 -std=c++20" "-O1 -std=c++17 -fno-exceptions -fno-rtti"; do
+  # The slower compilation finds more, once is enough.
+  for flags in "-O1 -std=c++17" "-std=c++20" "-std=c++17 -fno-exceptions -fno-rtti"; do
     for file in "$here"/test_*.cpp; do program "$(basename "$file" .cpp)" "$file"; done
     program units "$here/unit_a.cpp" "$here/unit_b.cpp"
     [ -z "$sanitize" ] || break
   done
-  flags="-O1 -std=c++2b"  # std::expected
+  flags="-std=c++2b" # std::expected
   program test_result "$here/test_result.cpp"
 }
 

@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import hashlib
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import libwatch
 from libwatch import op
-from support import take
+from support import SECONDS, Thread, take
+
+
+def consume(watch: libwatch.Watch) -> None:
+    for response in watch:
+        assert len(response)
+        del response
+
+
+def consume_events(watch: libwatch.Watch) -> None:
+    for event in watch.events():
+        assert event.key
+        del event
+
+
+def consume_awaiting(watch: libwatch.Watch) -> None:
+    async def main() -> None:
+        async for event in watch.aevents():
+            assert event.key
+            del event
+
+    asyncio.run(main())
+
+
+CONSUMERS = {"for": consume, "events": consume_events, "await": consume_awaiting}
 
 
 def content(i: int) -> bytes:
@@ -136,6 +164,44 @@ def test_views_hold_segments_and_give_them_back(tmp_path: Path) -> None:
         del view
         gc.collect()
         assert store.stats()["pinned_bytes"] < held
+
+
+@pytest.mark.parametrize("kind", ["callback", "stream callback", "for", "events", "await"])
+def test_an_idle_watch_holds_nothing(tmp_path: Path, kind: str) -> None:
+    """What it gave out last is free for a compaction, although nothing follows it."""
+
+    def pinned_after(path: Path, watched: bool) -> Callable[[], int]:
+        store = libwatch.open(path, durability="none", segment_bytes=64 << 10)
+        watch: libwatch.Watch | libwatch.WatchStream | None = None
+        if watched and kind == "callback":
+            watch = store.watch(b"a", callback=lambda response: None)
+        elif watched and kind == "stream callback":
+            watch = store.watch_stream(callback=lambda response: None)
+            watch.create(b"a")
+        elif watched:
+            watch = store.watch(b"a")
+            consumers.append(Thread(partial(CONSUMERS[kind], watch)))
+        for i in range(100):
+            store.put(b"a", content(i))
+        stores.append(store)
+        if isinstance(watch, libwatch.Watch):
+            while watch.resume_revision < 102:
+                time.sleep(0.001)
+        store.compact(store.revision, physical=True)
+        return lambda: store.stats()["pinned_bytes"] + 0 * id(watch)
+
+    stores: list[libwatch.Store] = []
+    consumers: list[Thread] = []
+    alone = pinned_after(tmp_path / "alone", watched=False)
+    watched = pinned_after(tmp_path / "watched", watched=True)
+    deadline = time.monotonic() + SECONDS
+    while watched() > alone() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert watched() <= alone()
+    for store in stores:
+        store.close()
+    for consumer in consumers:
+        consumer.result()
 
 
 def test_a_view_is_not_writable_through_other_doors(store: libwatch.Store) -> None:

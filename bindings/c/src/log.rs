@@ -23,8 +23,8 @@ pub enum watch_log_level {
     WATCH_LOG_DEBUG = 4,
 }
 
-/// Takes one log line. Runs on whichever thread has something to say, also on several at once, and must
-/// not unwind; message lives until it returns.
+/// Takes one log line, which lives until the function returns. Runs on whichever thread has something to
+/// say, also on several at once. It must not call the library, unwind or longjmp.
 pub type watch_log_fn =
     Option<unsafe extern "C-unwind" fn(user_data: *mut c_void, level: u32, message: *const c_char)>;
 

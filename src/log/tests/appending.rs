@@ -43,6 +43,22 @@ fn what_was_appended_is_read_back_live_and_after_reopening() {
 }
 
 #[test]
+fn flushed_segments_give_their_images_up() {
+    let (_temp, dir) = real();
+    let mut store = open(&dir, Durability::Commit);
+    store.put_until(1000, 200);
+    let images = store.log.table();
+    store.flush();
+    let mapped = store.log.table();
+    let last = images.segments().len() - 1;
+    assert!(last > 2 && mapped.segments().len() == last + 1);
+    for (i, (old, new)) in images.segments().iter().zip(mapped.segments()).enumerate() {
+        assert_eq!(Arc::ptr_eq(old, new), i == last);
+        assert_eq!(old.bytes(4096, old.end() - 4096), new.bytes(4096, new.end() - 4096));
+    }
+}
+
+#[test]
 fn a_store_that_was_not_closed_goes_on_where_it_was() {
     for (way, dir, durability, _temp) in all_ways() {
         let mut last = 1;

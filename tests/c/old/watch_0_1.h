@@ -697,8 +697,8 @@ enum {
   WATCH_LOG_DEBUG = 4, /**< for those who work on the library */
 };
 
-/** Takes one log line. Runs on whichever thread has something to say, also on several at once, and must
- * not unwind; message lives until it returns. */
+/** Takes one log line, which lives until the function returns. Runs on whichever thread has something to say, also
+ * on several at once. It must not call the library, unwind or longjmp. */
 typedef void (*watch_log_fn)(void *user_data, uint32_t level, const char *message);
 
 /** Sends log lines up to level_max (WATCH_LOG_*) to a function, for the whole process; replaces the
