@@ -15,9 +15,15 @@
 #ifndef WATCH_HPP
 #define WATCH_HPP
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <new>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
 #include "watch_data.hpp"
 #include "watch_txn.hpp"
 
@@ -25,8 +31,8 @@ namespace watch {
 
 // How a watch is created; the defaults are: from now on, every event, nothing else.
 struct WatchOptions {
-  // 0: from now on; else history from there on, inclusive (etcd 3.1-3.3).
-  std::int64_t start_revision = 0, watch_id = WATCH_ID_AUTO;
+  std::int64_t start_revision = 0;         // 0: from now on; else history from there, inclusive (etcd 3.3)
+  std::int64_t watch_id = WATCH_ID_AUTO;   // or a positive one that is not in use on the stream
   bool prev_kv = false;                    // each event brings the key as it was before
   bool progress_notify = false;            // periodic progress responses (etcd 12.2)
   bool fragment = false;                   // large responses in parts (etcd 13.1)
@@ -127,7 +133,7 @@ class Stream {
   int fd() { return watch_stream_fd(get()); }
   // Wakes the consumer with CLOSED and stops the callbacks. May be repeated.
   void shutdown() noexcept { static_cast<void>(watch_stream_shutdown(get())); }
-  // Closes now, as the destructor does.
+  // Closes now, as the destructor does; what is borrowed from the stream ends with it.
   void close() noexcept { handle_.reset(); }
   watch_stream *get() const noexcept { return handle_.get(); }
 

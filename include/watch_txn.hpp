@@ -75,11 +75,12 @@ inline watch_delete_range_request delete_request(bool prev_kv) noexcept {
 }  // namespace detail
 
 // A transaction: if all compares hold, the `then` operations run, otherwise the `else` operations, as one
-// revision (etcd 14.9-14.13). Keeps copies of all bytes, may be committed again and again. `result` is one of
-// WATCH_EQUAL, WATCH_NOT_EQUAL, WATCH_GREATER, WATCH_LESS. Thr: one writer, or any number of commits.
+// revision (etcd 14.9-14.13). It keeps copies of all bytes and may be committed again and again; Store::commit
+// tells what is wrong with it. Thr: one thread that adds, or any number of commits.
 class Txn {
  public:
-  // 0: the key does not exist.
+  // Compares of the state before the transaction. `result` is one of WATCH_EQUAL, WATCH_NOT_EQUAL,
+  // WATCH_GREATER, WATCH_LESS; a key that does not exist has 0 for every number.
   Txn &when_version(std::string_view key, std::uint32_t result, std::int64_t number) {
     return when(KeyRange::one(key), WATCH_COMPARE_VERSION, result, number);
   }
@@ -92,11 +93,11 @@ class Txn {
   Txn &when_lease(std::string_view key, std::uint32_t result, std::int64_t lease) {
     return when(KeyRange::one(key), WATCH_COMPARE_LEASE, result, lease);
   }
-  // Never holds for a key that does not exist.
+  // Never holds for a key that does not exist, not even WATCH_NOT_EQUAL.
   Txn &when_value(std::string_view key, std::uint32_t result, std::string_view value) {
     return when_value(KeyRange::one(key), result, value);
   }
-  // Over a range every key must pass; an empty range counts as one absent key.
+  // Over a range every key must pass; an empty range counts as one absent key. `target` is WATCH_COMPARE_*.
   Txn &when(const KeyRange &range, std::uint32_t target, std::uint32_t result, std::int64_t number) {
     compares_.push_back({target, result, range, {}, number});
     return *this;
@@ -106,6 +107,9 @@ class Txn {
     return *this;
   }
 
+  // Operations, executed in this order; each gives one item of ResultView::results. A range sees what the
+  // operations before it wrote; `prev_kv` brings the deleted keys. A nested transaction's compares see the
+  // state before the outermost one.
   Txn &then_put(std::string_view key, std::string_view value, const PutOptions &options = {}) {
     return add(success_, {KeyRange::one(key), std::string(value), detail::request(options)});
   }
@@ -127,7 +131,7 @@ class Txn {
   }
   Txn &else_txn(Txn txn) { return add(failure_, {{}, {}, std::vector<Txn>(1, std::move(txn))}); }
 
-  // The watch.h form of a transaction; points into `txn`, which must stay unchanged beside it.
+  // The form for watch.h; points into the Txn it was made of, which must stay as it is meanwhile.
   class Lowered;
 
  private:

@@ -309,7 +309,8 @@ impl Stream {
         self.inner.0.request_progress()
     }
 
-    /// The next response. Waits up to `timeout`, `None` without limit; answers `None` if it passed.
+    /// The next response. Waits up to `timeout`, `None` without limit; answers `None` if it passed. While a watch
+    /// reads old history, that says nothing about what is still to come: a progress request does.
     ///
     /// # Errors
     /// `Closed`, `Busy` if another thread is inside, `InvalidState` on a callback stream.

@@ -305,7 +305,7 @@ fn deaths(mode: &str, rounds: u64, seed: u64) -> Toll {
     let mut toll = Toll::default();
     let mut store: Option<(tempfile::TempDir, Known)> = None;
     for round in 0..rounds {
-        if round as usize % DEATHS == 0 {
+        if (round as usize).is_multiple_of(DEATHS) {
             store = None;
         }
         let (folder, known) = store.get_or_insert_with(|| (tempfile::tempdir().unwrap(), Known::new()));

@@ -27,7 +27,7 @@ pub use appender::Appender;
 pub use base::BaseWriter;
 pub use change::{Change, ChangeOp, NewChange};
 pub use cursor::Cursor;
-pub use open::OpenVisitor;
+pub use open::{OpenReport, OpenVisitor};
 pub use pin::{PinSet, Pinned};
 pub use position::{BASE_BIT, Position};
 pub use record::Record;
@@ -35,4 +35,4 @@ pub use shared::{Log, LogOptions};
 pub use table::SegmentTable;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

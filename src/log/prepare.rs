@@ -112,7 +112,7 @@ impl Preparer {
         let mut thread = lock(&self.thread);
         if thread.is_none() {
             let shared = Arc::clone(&self.shared);
-            *thread = thread::spawn("libwatch-segment", move || shared.run()).ok();
+            *thread = thread::spawn("watch-segment", move || shared.run()).ok();
         }
         if thread.is_some() {
             state.wanted = Some(seq);

@@ -21,10 +21,11 @@ pub use result::{DeleteRangeResult, OpResult, PutResult, RangeResult, TxnResult}
 
 use crate::error::{Error, ErrorCode, Result};
 use crate::index::KeyIndex;
-use crate::log::{Change, Log, LogOptions, OpenVisitor, Record, SegmentTable};
+use crate::log::{Change, Log, LogOptions, OpenReport, OpenVisitor, Record, SegmentTable};
 use crate::options::{Durability, StoreOptions};
 use crate::os::file::Dir;
 use crate::os::fork;
+use crate::report::{self, LOG_INFO, LOG_WARN};
 use crate::request::RangeRequest;
 use commit::Commits;
 use compact::Compactor;
@@ -114,6 +115,7 @@ impl Mvcc {
             positions: Vec::new(),
             closed: false,
         };
+        say_what_was_found(&report);
         // After a crash the kernel may still owe the disk what it recovered, unless opening has just synced it.
         let synced = report.clean || options.durability == Durability::Commit;
         let durable = if synced { report.last_revision } else { 1 };
@@ -254,6 +256,22 @@ impl Mvcc {
 impl Drop for Mvcc {
     fn drop(&mut self) {
         let _ = self.close();
+    }
+}
+
+/// A store that was not closed is opened without a question, but not without a word.
+fn say_what_was_found(found: &OpenReport) {
+    if found.torn_bytes > 0 {
+        report::say(LOG_WARN, format_args!("cleared {} torn bytes at the end of the log", found.torn_bytes));
+    }
+    if !found.clean {
+        report::say(
+            LOG_INFO,
+            format_args!("recovered to revision {}; it was not closed", found.last_revision),
+        );
+    }
+    for (last, first) in &found.jumps {
+        report::say(LOG_INFO, format_args!("revisions between {last} and {first} may have been lost"));
     }
 }
 

@@ -16,6 +16,8 @@ mod response;
 pub mod ring;
 mod state;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use dispatch::{Answer, ResponseFn};
 pub use hub::Hub;

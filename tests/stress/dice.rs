@@ -27,9 +27,4 @@ impl Dice {
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len() as u64) as usize]
     }
-
-    /// Dice of its own for another thread.
-    pub fn fork(&mut self) -> Self {
-        Self(self.roll())
-    }
 }

@@ -144,7 +144,7 @@ fn all_ways() -> Vec<Way> {
 }
 
 /// A directory behind a mask.
-struct Mask {
+pub(crate) struct Mask {
     inner: Arc<dyn Dir>,
     filesystem: Filesystem,
     boot: AtomicU8,
@@ -169,7 +169,7 @@ impl Fault {
 }
 
 impl Mask {
-    fn new(inner: Arc<dyn Dir>, filesystem: Filesystem) -> Arc<Self> {
+    pub(crate) fn new(inner: Arc<dyn Dir>, filesystem: Filesystem) -> Arc<Self> {
         Self::failing(inner, filesystem, i64::MAX, libc::EIO, false)
     }
 
@@ -184,7 +184,7 @@ impl Mask {
         self.fault.left.store(at, Ordering::Release);
     }
 
-    fn reboot(&self) {
+    pub(crate) fn reboot(&self) {
         self.boot.fetch_add(1, Ordering::AcqRel);
     }
 }
@@ -280,7 +280,7 @@ fn read_all(dir: &Arc<dyn Dir>) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// A copy in memory of what a crash would leave, with its boot and filesystem.
-fn crash_image(dir: &Arc<dyn Dir>, filesystem: Filesystem) -> Arc<Mask> {
+pub(crate) fn crash_image(dir: &Arc<dyn Dir>, filesystem: Filesystem) -> Arc<Mask> {
     let copy = MemDir::new();
     for (name, bytes) in read_all(dir) {
         let file = copy.create(&name).unwrap();

@@ -303,6 +303,7 @@ typedef struct watch_put_request {
   int64_t lease; /**< carried, never interpreted */
   uint32_t flags; /**< WATCH_PUT_* */
 } watch_put_request;
+
 /** Flags of a put. */
 enum {
   WATCH_PUT_PREV_KV = 1 << 0, /**< the result carries the pair as it was before */
@@ -325,11 +326,13 @@ typedef struct watch_range_request {
   uint32_t sort_order; /**< WATCH_ORDER_* */
   uint32_t flags; /**< WATCH_RANGE_* */
 } watch_range_request;
+
 /** Flags of a range. */
 enum {
   WATCH_RANGE_KEYS_ONLY = 1 << 0, /**< values come back empty */
   WATCH_RANGE_COUNT_ONLY = 1 << 1, /**< only count comes back */
 };
+
 /** What a range is sorted by. */
 enum {
   WATCH_SORT_KEY = 0,
@@ -338,6 +341,7 @@ enum {
   WATCH_SORT_MOD = 3,
   WATCH_SORT_VALUE = 4,
 };
+
 /** Which way a range is sorted. NONE: by key, and another target than the key ascending. */
 enum {
   WATCH_ORDER_NONE = 0,
@@ -352,6 +356,7 @@ typedef struct watch_delete_range_request {
   watch_bytes range_end;
   uint32_t flags; /**< WATCH_DELETE_* */
 } watch_delete_range_request;
+
 /** Flags of a delete. */
 enum {
   WATCH_DELETE_PREV_KV = 1 << 0, /**< the result carries the pairs as they were before */
@@ -365,6 +370,7 @@ enum {
   WATCH_COMPARE_VALUE = 3,
   WATCH_COMPARE_LEASE = 4,
 };
+
 /** How the stored must relate to the given. */
 enum {
   WATCH_EQUAL = 0,
@@ -427,6 +433,7 @@ typedef struct watch_result {
   const struct watch_result *const *results; /**< TXN: one per executed operation; part of this one */
   size_t result_count;
 } watch_result;
+
 /** watch_result.flags */
 enum {
   WATCH_RESULT_MORE = 1 << 0, /**< RANGE: the limit left keys out */
@@ -582,6 +589,7 @@ enum {
   WATCH_CREATE_FRAGMENT = 1 << 2, /**< large responses come in parts, marked FRAGMENT but for the last */
   WATCH_CREATE_CREATED_NOTIFY = 1 << 3, /**< a CREATED response before anything else */
 };
+
 /** watch_create_request.filters */
 enum {
   WATCH_FILTER_NOPUT = 1 << 0, /**< leave out puts */
@@ -697,8 +705,8 @@ enum {
   WATCH_LOG_DEBUG = 4, /**< for those who work on the library */
 };
 
-/** Takes one log line, which lives until the function returns. Runs on whichever thread has something to say, also
- * on several at once. It must not call the library, unwind or longjmp. */
+/** Takes one log line, which lives until the function returns. Runs on whichever thread has something to
+ * say, also on several at once. It must not call the library, unwind or longjmp. */
 typedef void (*watch_log_fn)(void *user_data, uint32_t level, const char *message);
 
 /** Sends log lines up to level_max (WATCH_LOG_*) to a function, for the whole process; replaces the

@@ -1,0 +1,98 @@
+//! What watches see of a crash that may have taken revisions: the only part of the engine that needs a simulated
+//! restart of the machine, which the public interface cannot give.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Hub, Response, Stream};
+use crate::error::ErrorCode;
+use crate::log::tests::{Mask, crash_image};
+use crate::mvcc::Mvcc;
+use crate::options::{Durability, StoreOptions, StreamOptions};
+use crate::os::file::{Dir, Filesystem};
+use crate::os::memory::MemDir;
+use crate::request::{CreateRequest, PutRequest, RangeRequest};
+
+const LAST: i64 = 21;
+
+fn open(dir: Arc<dyn Dir>) -> Arc<Mvcc> {
+    let options = StoreOptions { durability: Durability::None, ..StoreOptions::default() };
+    Mvcc::open(dir, options.checked().unwrap()).unwrap()
+}
+
+fn put(store: &Mvcc) -> i64 {
+    store.put(&PutRequest { key: b"key", value: b"value", ..PutRequest::default() }).unwrap().revision()
+}
+
+/// A store that lived through a loss of power, the revision before the jump and the one after it.
+fn after_power_loss() -> (Arc<Mvcc>, i64) {
+    let dir: Arc<dyn Dir> = Mask::new(MemDir::new(), Filesystem::InPlace);
+    let store = open(Arc::clone(&dir));
+    while put(&store) < LAST {}
+    let image = crash_image(&dir, Filesystem::InPlace);
+    image.reboot();
+    let store = open(image);
+    let first = store.revision();
+    assert!(first > LAST + 1, "the store did not jump");
+    (store, first)
+}
+
+fn watch(hub: &Arc<Hub>, start_revision: i64) -> Vec<Response> {
+    let stream = Stream::open(hub, &StreamOptions::default(), None).unwrap();
+    let request = CreateRequest { key: b"key", start_revision, ..CreateRequest::default() };
+    stream.create(&request).unwrap();
+    stream.request_progress().unwrap();
+    let mut responses = Vec::new();
+    loop {
+        let response = stream.next(Some(Duration::from_secs(60))).unwrap().expect("the stream says nothing");
+        if response.is_progress() {
+            return responses;
+        }
+        responses.push(response);
+    }
+}
+
+#[test]
+fn a_watch_that_would_resume_inside_a_jump_is_told_where_history_goes_on() {
+    let (store, first) = after_power_loss();
+    let hub = Hub::new(Arc::clone(&store));
+    assert_eq!(put(&store), first + 1);
+    for start in [LAST + 2, first - 1] {
+        let responses = watch(&hub, start);
+        assert_eq!(responses.len(), 1);
+        assert!(responses[0].is_canceled() && responses[0].is_empty());
+        assert_eq!(responses[0].cancel_code(), Some(ErrorCode::Compacted));
+        assert_eq!(responses[0].compact_revision(), first);
+    }
+    hub.close();
+}
+
+#[test]
+fn a_watch_from_before_a_jump_goes_on_behind_it() {
+    let (store, first) = after_power_loss();
+    let hub = Hub::new(Arc::clone(&store));
+    assert_eq!(put(&store), first + 1);
+    for (start, expected) in
+        [(LAST, vec![LAST, first + 1]), (LAST + 1, vec![first + 1]), (first, vec![first + 1])]
+    {
+        let responses = watch(&hub, start);
+        let revisions: Vec<i64> = responses
+            .iter()
+            .flat_map(|response| response.events().map(|event| event.kv.mod_revision))
+            .collect();
+        assert_eq!(revisions, expected, "from {start}");
+    }
+    hub.close();
+}
+
+#[test]
+fn a_revision_inside_a_jump_cannot_be_read() {
+    let (store, first) = after_power_loss();
+    let read = |revision| store.range(&RangeRequest { key: b"key", revision, ..RangeRequest::default() });
+    for lost in [LAST + 1, first - 1] {
+        let error = read(lost).err().expect("a revision that a crash took was read");
+        assert_eq!((error.code(), error.compact_revision()), (ErrorCode::Compacted, first));
+    }
+    assert_eq!(read(LAST).unwrap().kv(0).mod_revision, LAST);
+    assert_eq!(read(first).unwrap().kv(0).mod_revision, LAST);
+}
