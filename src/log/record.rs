@@ -205,13 +205,6 @@ impl<'a> Record<'a> {
         Changes { record: *self, next, left: self.change_count() }
     }
 
-    #[cfg(test)]
-    /// Where the record begins.
-    #[inline]
-    pub fn position(&self) -> Position {
-        Position::new(self.segment.seq(), self.offset)
-    }
-
     /// Offset of the byte behind the record.
     #[inline]
     pub fn end(&self) -> u64 {

@@ -27,4 +27,10 @@ impl Dice {
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len() as u64) as usize]
     }
+
+    /// Dice of its own for another thread.
+    #[allow(dead_code, reason = "not every program that has dice needs more of them")]
+    pub fn fork(&mut self) -> Self {
+        Self(self.roll())
+    }
 }
