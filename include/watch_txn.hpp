@@ -75,8 +75,8 @@ inline watch_delete_range_request delete_request(bool prev_kv) noexcept {
 }  // namespace detail
 
 // A transaction: if all compares hold, the `then` operations run, otherwise the `else` operations, as one
-// revision (etcd 14.9-14.13). It keeps copies of all bytes and may be committed again and again; Store::commit
-// tells what is wrong with it. Thr: one thread that adds, or any number of commits.
+// revision (etcd 14.9-14.13). It keeps copies of all bytes and may be committed many times; what is wrong
+// with it is told by Store::commit. Thr: one thread that adds, or any number of commits.
 class Txn {
  public:
   // Compares of the state before the transaction. `result` is one of WATCH_EQUAL, WATCH_NOT_EQUAL,

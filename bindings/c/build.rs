@@ -1,5 +1,5 @@
-//! Gives libwatch.so its SONAME, whose number is WATCH_ABI_VERSION, and keeps it loaded: threads of the library
-//! may still run when the host calls dlclose.
+//! Gives libwatch.so its SONAME, whose number is WATCH_ABI_VERSION, and keeps it loaded: threads of the
+//! library may still run when the host calls dlclose.
 
 use std::{env, fs, process};
 

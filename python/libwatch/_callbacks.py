@@ -10,7 +10,6 @@ import atexit
 import contextlib
 import threading
 import time
-import weakref
 from typing import TYPE_CHECKING, Final
 
 from libwatch import _libwatch
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 EXIT_SECONDS: Final = 1.0
 """How long the interpreter's exit waits for running callbacks."""
 
-_threads: Final[weakref.WeakSet[threading.Thread]] = weakref.WeakSet()
+_threads: Final[set[threading.Thread]] = set()
 
 
 def start(
@@ -43,7 +42,6 @@ def start(
     """
     arguments = (stream, callback, stream if responses is None else responses, watch_id)
     thread = threading.Thread(target=_run, args=arguments, name="libwatch-callback", daemon=True)
-    _threads.add(thread)
     thread.start()
     return thread
 
@@ -54,6 +52,7 @@ def _run(
     responses: Iterable[WatchResponse],
     only: int | None,
 ) -> None:
+    _threads.add(threading.current_thread())
     failed: set[int] = set()
     try:
         for response in responses:
@@ -72,6 +71,9 @@ def _run(
             del response
     except BaseException as error:
         _libwatch.write_unraisable(error, callback)
+    finally:
+        stream.close()
+        _threads.discard(threading.current_thread())
 
 
 def join(*threads: threading.Thread) -> None:

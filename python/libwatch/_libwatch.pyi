@@ -25,6 +25,8 @@ def open(
     sync_interval: float = 0.01,
     progress_interval: float = 600.0,
     segment_bytes: int | None = None,
+    fragment_bytes: int | None = None,
+    txn_ops_max: int | None = None,
 ) -> Store:
     """Opens a store. Waits for recovery.
 
@@ -38,6 +40,9 @@ def open(
         sync_interval: seconds between two syncs with durability "interval".
         progress_interval: seconds between periodic progress notifications, at least 0.1.
         segment_bytes: size of one file of the log, 65536 to 2**30; None: 64 MiB.
+        fragment_bytes: keys and values of a response after which a watch with `fragment` gets it in parts;
+            None: 2 MiB.
+        txn_ops_max: operations in one list of a transaction, to 65535; None: 128.
 
     Raises:
         LockedError: the store is open elsewhere, in this process or another.
@@ -302,10 +307,9 @@ class Store:
         """
     def sync(self, revision: int = 0, *, timeout: float | None = None) -> int:
         """Waits until everything up to `revision` (0: now) is on disk, and returns the durable revision.
-        Ctrl-C ends the wait.
 
         Raises:
-            TimeoutError: the built-in one; `timeout` seconds passed first. None waits without limit.
+            TimeoutError: the built-in one; `timeout` seconds passed while another thread was syncing.
             FutureRevisionError: not written yet.
         """
     def watch(

@@ -170,3 +170,27 @@ def test_requests_for_progress(memory: libwatch.Store) -> None:
         with pytest.raises(libwatch.LimitError):
             for _ in range(100_000):
                 stream.request_progress()
+
+
+def test_txn_ops_max_is_an_option_with_bounds() -> None:
+    with libwatch.open(None, txn_ops_max=65535) as store:
+        assert store.txn(success=[op.put(b"%d" % i, b"") for i in range(1000)]).revision == 2
+    with libwatch.open(None, txn_ops_max=2) as store:
+        store.txn(success=[op.put(b"a", b""), op.put(b"b", b"")])
+        with pytest.raises(libwatch.LimitError):
+            store.txn(success=[op.put(b"%d" % i, b"") for i in range(3)])
+        assert store.revision == 2
+    with pytest.raises(libwatch.LimitError, match="txn_ops_max"):
+        libwatch.open(None, txn_ops_max=65536)
+    with pytest.raises(libwatch.InvalidArgumentError, match="txn_ops_max"):
+        libwatch.open(None, txn_ops_max=0)
+
+
+def test_fragment_bytes_is_the_threshold_of_fragments() -> None:
+    with libwatch.open(None, fragment_bytes=1000) as store, store.watch_stream() as stream:
+        stream.create(b"k", fragment=True, prefix=True)
+        store.txn(success=[op.put(b"k%d" % i, bytes(400)) for i in range(4)])
+        parts = [stream.next(timeout=30) for _ in range(2)]
+        assert [len(part) for part in parts if part is not None] == [2, 2]
+    with pytest.raises(libwatch.InvalidArgumentError, match="fragment_bytes"):
+        libwatch.open(None, fragment_bytes=-1)

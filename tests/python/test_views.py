@@ -6,7 +6,6 @@ import asyncio
 import gc
 import hashlib
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -157,50 +156,42 @@ def test_views_hold_segments_and_give_them_back(tmp_path: Path) -> None:
         view = kv.value_view
         del kv
         store.compact(store.revision, physical=True)
-        held = store.stats()["pinned_bytes"]
-        assert held > 0
+        assert store.stats()["pinned_bytes"] > 0
         assert view == content(0)
         view.release()
         del view
         gc.collect()
-        assert store.stats()["pinned_bytes"] < held
+        assert store.stats()["pinned_bytes"] == 0
 
 
-@pytest.mark.parametrize("kind", ["callback", "stream callback", "for", "events", "await"])
+def follow(store: libwatch.Store, kind: str) -> tuple[libwatch.Watch | libwatch.WatchStream, Thread | None]:
+    """Starts a consumer of one kind."""
+    if kind == "callback":
+        return store.watch(b"a", callback=lambda response: None), None
+    if kind == "stream callback":
+        stream = store.watch_stream(callback=lambda response: None)
+        stream.create(b"a")
+        return stream, None
+    watch = store.watch(b"a")
+    return watch, Thread(partial(CONSUMERS[kind], watch))
+
+
+@pytest.mark.parametrize("kind", ["callback", "stream callback", *CONSUMERS])
 def test_an_idle_watch_holds_nothing(tmp_path: Path, kind: str) -> None:
     """What it gave out last is free for a compaction, although nothing follows it."""
-
-    def pinned_after(path: Path, watched: bool) -> Callable[[], int]:
-        store = libwatch.open(path, durability="none", segment_bytes=64 << 10)
-        watch: libwatch.Watch | libwatch.WatchStream | None = None
-        if watched and kind == "callback":
-            watch = store.watch(b"a", callback=lambda response: None)
-        elif watched and kind == "stream callback":
-            watch = store.watch_stream(callback=lambda response: None)
-            watch.create(b"a")
-        elif watched:
-            watch = store.watch(b"a")
-            consumers.append(Thread(partial(CONSUMERS[kind], watch)))
+    with libwatch.open(tmp_path / "store", durability="none", segment_bytes=64 << 10) as store:
+        watch, consumer = follow(store, kind)
         for i in range(100):
             store.put(b"a", content(i))
-        stores.append(store)
-        if isinstance(watch, libwatch.Watch):
-            while watch.resume_revision < 102:
-                time.sleep(0.001)
+        deadline = time.monotonic() + SECONDS
+        while store.stats()["oldest_watch_revision"] < 102 and time.monotonic() < deadline:
+            time.sleep(0.001)
         store.compact(store.revision, physical=True)
-        return lambda: store.stats()["pinned_bytes"] + 0 * id(watch)
-
-    stores: list[libwatch.Store] = []
-    consumers: list[Thread] = []
-    alone = pinned_after(tmp_path / "alone", watched=False)
-    watched = pinned_after(tmp_path / "watched", watched=True)
-    deadline = time.monotonic() + SECONDS
-    while watched() > alone() and time.monotonic() < deadline:
-        time.sleep(0.001)
-    assert watched() <= alone()
-    for store in stores:
-        store.close()
-    for consumer in consumers:
+        while store.stats()["pinned_bytes"] > 0 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert store.stats()["pinned_bytes"] == 0
+        assert "ended" not in repr(watch)
+    if consumer is not None:
         consumer.result()
 
 

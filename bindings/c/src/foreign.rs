@@ -1,5 +1,5 @@
-//! What C gives to keep: a pointer and the function that ends it. It belongs to the library from the moment of
-//! the call, and `destroy` runs exactly once, when the last owner lets go: also when the call fails.
+//! What C gives to keep: a pointer and the function that ends it. It belongs to the library from the moment
+//! of the call, and `destroy` runs exactly once, when the last owner lets go: also when the call fails.
 
 use std::ffi::c_void;
 
@@ -12,7 +12,8 @@ pub(crate) struct UserData {
     destroy: watch_destroy_fn,
 }
 
-// SAFETY: the header tells the caller that callbacks and destroy run on any thread; the library only carries it.
+// SAFETY: the header tells the caller that callbacks and destroy run on any thread; the library only carries
+// it.
 unsafe impl Send for UserData {}
 // SAFETY: as above; nothing here reads through the pointer.
 unsafe impl Sync for UserData {}

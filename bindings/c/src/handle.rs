@@ -1,6 +1,7 @@
-//! What stands behind an opaque pointer. A slot is memory that is never given back: closing empties it, and it
-//! waits in a pool to be used again. So a call that comes too late, or from inside the handle's own callback,
-//! finds a word that says "closed" instead of foreign memory, and the last call to leave drops the content.
+//! What stands behind an opaque pointer. A slot is memory that is never given back: closing empties it, and
+//! it waits in a pool to be used again. So a call that comes too late, or from inside the handle's own
+//! callback, finds a word that says "closed" instead of foreign memory, and the last call to leave drops the
+//! content.
 //!
 //! `state` is a generation and a phase: open -> closing (nobody may enter) -> vacant (nobody is inside).
 
@@ -145,7 +146,8 @@ impl<H: Handle> Deref for Inside<H> {
     type Target = H::Content;
 
     fn deref(&self) -> &H::Content {
-        // SAFETY: this call was counted before it saw the slot open, so the content is not taken before it leaves.
+        // SAFETY: this call was counted before it saw the slot open, so the content is not taken before it
+        // leaves.
         let content = unsafe { &*self.slot.content.get() };
         content.as_ref().expect("an open slot has its content")
     }

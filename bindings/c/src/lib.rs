@@ -1,8 +1,9 @@
-//! The C library. Each function checks its arguments, makes one call of the core and hands back the result; what
-//! a call means is decided in the core. The committed header include/watch.h is generated from this crate.
+//! The C library. Each function checks its arguments, makes one call of the core and hands back the result;
+//! what a call means is decided in the core. The committed header include/watch.h is generated from this
+//! crate.
 //!
-//! Layers, each uses only what stands before it: guard, handle, ptr, sized, foreign, types; then status, version,
-//! log, request, result, response; then store, ops, stream.
+//! Layers, each uses only what stands before it: types, guard, handle, ptr, sized, foreign; then status,
+//! version, log, request, result, response; then store, ops, stream.
 #![allow(non_camel_case_types, reason = "the names are those of the C header")]
 
 mod foreign;

@@ -1,5 +1,5 @@
-//! The only file that turns a caller's pointer into a value, a slice or a reference. Every pointer is checked for
-//! NULL first, and handles and views for the word that the library wrote into them.
+//! The only file that turns a caller's pointer into a value, a slice or a reference. Every pointer is
+//! checked for NULL first, and handles and views for the word that the library wrote into them.
 
 use std::ffi::{CStr, OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;

@@ -230,7 +230,8 @@ const _: () = {
 const TXN_ELEMENTS_MAX: usize = 1 << 18;
 
 /// # Safety
-/// A `request` that is not NULL begins with its size; it and its spans can be read for the length of the call.
+/// A `request` that is not NULL begins with its size; it and its spans can be read for the length of the
+/// call.
 pub(crate) unsafe fn put<'a>(request: *const watch_put_request) -> Result<PutRequest<'a>> {
     // SAFETY: the caller's promise.
     let request = unsafe { sized::read(request) }?;

@@ -1,5 +1,5 @@
-//! Results of the operations as C reads them. A result is one allocation with a count, and the results inside a
-//! transaction's are parts of it: keeping a part keeps the whole.
+//! Results of the operations as C reads them. A result is one allocation with a count, and the results
+//! inside a transaction's are parts of it: keeping a part keeps the whole.
 
 use std::ptr;
 use std::sync::Arc;
@@ -67,8 +67,8 @@ struct Root {
     source: OpResult,
 }
 
-// SAFETY: immutable from the moment C gets it, and every pointer leads into the same allocation or to the bytes
-// that `source`, which is Send and Sync, keeps.
+// SAFETY: immutable from the moment C gets it, and every pointer leads into the same allocation or to the
+// bytes that `source`, which is Send and Sync, keeps.
 unsafe impl Send for Root {}
 // SAFETY: as above.
 unsafe impl Sync for Root {}

@@ -1,5 +1,6 @@
-//! Requests carry the size that their caller was compiled with. A shorter one is filled up with zeros, a longer
-//! one must be zero where this library does not know it. The size is never believed further than SIZE_MAX.
+//! Requests carry the size that their caller was compiled with. A shorter one is filled up with zeros, a
+//! longer one must be zero where this library does not know it. The size is never believed further than
+//! SIZE_MAX.
 //!
 //! A member never moves into the padding at a request's end: an older caller's size would cover it.
 

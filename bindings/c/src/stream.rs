@@ -1,4 +1,5 @@
-//! Watch streams: many watches, one ordered series of responses, taken by one consumer or given to a callback.
+//! Watch streams: many watches, one ordered series of responses, taken by one consumer or given to a
+//! callback.
 
 use std::ffi::{c_int, c_void};
 use std::panic::{self, AssertUnwindSafe};
@@ -141,7 +142,8 @@ impl Callback {
     }
 
     fn call(&mut self, response: &Response) -> Answer {
-        // Inside for as long as the function runs, so that its handle outlives a close by the function itself.
+        // Inside for as long as the function runs, so that its handle outlives a close by the function
+        // itself.
         let Ok(inside) = self.stream.enter() else { return Answer::Taken };
         inside.core.wait();
         let seen = self.shelf.lend(response.clone());

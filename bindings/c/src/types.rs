@@ -1,5 +1,5 @@
-//! The elements and the status type: what is passed by value or stored in arrays. Their layout is frozen within
-//! one WATCH_ABI_VERSION; the assertions below hold it.
+//! The elements and the status type: what is passed by value or stored in arrays. Their layout is frozen
+//! within one WATCH_ABI_VERSION; the assertions below hold it.
 
 use std::mem::{offset_of, size_of};
 use std::ptr;

@@ -1,5 +1,5 @@
-//! The committed header, the source, the exported symbols and the table of statuses say the same. Works on files:
-//! the package has no library that a test could link.
+//! The committed header, the source, the exported symbols and the table of statuses say the same. Works on
+//! files: the package has no library that a test could link.
 
 #[path = "header/generate.rs"]
 mod generate;

@@ -33,9 +33,9 @@ pub struct Store {
 /// Opens the store in the folder `path`, or one in memory.
 #[pyfunction]
 #[pyo3(signature = (path, *, create=true, read_only=false, durability="commit", sync_interval=0.01,
-    progress_interval=600.0, segment_bytes=None),
+    progress_interval=600.0, segment_bytes=None, fragment_bytes=None, txn_ops_max=None),
     text_signature = "(path, *, create=True, read_only=False, durability='commit', sync_interval=0.01, \
-    progress_interval=600.0, segment_bytes=None)")]
+    progress_interval=600.0, segment_bytes=None, fragment_bytes=None, txn_ops_max=None)")]
 #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
 pub fn open(
     py: Python<'_>,
@@ -46,6 +46,8 @@ pub fn open(
     sync_interval: f64,
     progress_interval: f64,
     segment_bytes: Option<i64>,
+    fragment_bytes: Option<i64>,
+    txn_ops_max: Option<i64>,
 ) -> Result<Store, Failure> {
     let mut options = StoreOptions {
         create,
@@ -57,6 +59,12 @@ pub fn open(
     };
     if let Some(bytes) = segment_bytes {
         options.segment_bytes = convert::positive("segment_bytes", bytes)?;
+    }
+    if let Some(bytes) = fragment_bytes {
+        options.fragment_bytes = convert::positive("fragment_bytes", bytes)?;
+    }
+    if let Some(ops) = txn_ops_max {
+        options.txn_ops_max = convert::positive("txn_ops_max", ops)?;
     }
     let handle = detached(py, || match &path {
         Some(path) => libwatch::Store::open(path, &options),
@@ -214,6 +222,8 @@ impl Store {
     fn sync(&self, py: Python<'_>, revision: i64, timeout: Option<f64>) -> Result<i64, Failure> {
         let timeout = convert::timeout(timeout)?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        // "Now" is when the call began, in every slice.
+        let revision = if revision == 0 { self.handle.revision() } else { revision };
         loop {
             let left = deadline.map_or(SLICE, |at| at.saturating_duration_since(Instant::now()).min(SLICE));
             if let Some(durable) = detached(py, || self.handle.sync(revision, Some(left)))? {
@@ -229,7 +239,8 @@ impl Store {
 
     #[pyo3(signature = (key, range_end=None, *, prefix=false, start_revision=0, prev_kv=false,
         progress_notify=false, fragment=false, filters=None, callback=None),
-        text_signature = "($self, key, range_end=None, *, prefix=False, start_revision=0, prev_kv=False,         progress_notify=False, fragment=False, filters=(), callback=None)")]
+        text_signature = "($self, key, range_end=None, *, prefix=False, start_revision=0, prev_kv=False, \
+        progress_notify=False, fragment=False, filters=(), callback=None)")]
     #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
     fn watch<'py>(
         &self,
@@ -294,8 +305,8 @@ impl Store {
         macro_rules! fill {
             ($($name:ident)*) => { $(dict.set_item(stringify!($name), stats.$name)?;)* };
         }
-        fill!(revision compact_revision durable_revision oldest_watch_revision key_count log_bytes pinned_bytes
-            stream_count watch_count watch_synced_count watch_unsynced_count watch_victim_count
+        fill!(revision compact_revision durable_revision oldest_watch_revision key_count log_bytes
+            pinned_bytes stream_count watch_count watch_synced_count watch_unsynced_count watch_victim_count
             put_total delete_total txn_total sync_total event_delivered_total);
         Ok(dict)
     }

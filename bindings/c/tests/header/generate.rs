@@ -1,5 +1,5 @@
-//! Writes the header: cbindgen gives each declaration as a block of text, header.in their order. A declaration
-//! that header.in does not name, or a name that is not declared, is an error.
+//! Writes the header: cbindgen gives each declaration as a block of text, header.in their order. A
+//! declaration that header.in does not name, or a name that is not declared, is an error.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
