@@ -21,12 +21,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import libwatch
-
 from report import Bar, DemoError
-from repository import Repository
+from repository import Imported, Repository
 
 git_import = importlib.import_module("import")  # the name is a keyword
-Imported = git_import.Imported
 
 EVERYTHING = b"\0"  # as key and range_end: every key
 PATIENCE = 60.0  # seconds without any news after which something must be wrong
@@ -135,7 +133,7 @@ async def import_and_follow(store: libwatch.Store, repository: Repository) -> tu
             if fold.events == seen:
                 raise DemoError(f"the live watch stopped at {fold.revision} of {imported.revisions[-1]}")
         await follower
-    rest.done(f"{fold.events} events live, the last ones after the import")
+    rest.done(f"{fold.events} events live, caught up with the import")
     return imported, fold
 
 

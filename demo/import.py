@@ -8,29 +8,13 @@ deleted key. A commit that changes nothing makes no revision.
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import libwatch
 from libwatch import op
-
 from report import DemoError
-from repository import Commit, Repository
+from repository import Commit, Imported, Repository
 
 TXN_OPS_MAX = 65_535  # the most that a store can be asked to allow
-
-
-@dataclass
-class Imported:
-    """What went in. Entry i of `commits` and `revisions` belong together."""
-
-    commits: list[str] = field(default_factory=list)
-    revisions: list[int] = field(default_factory=list)
-    change_counts: list[int] = field(default_factory=list)
-    changed_paths: dict[bytes, int] = field(default_factory=dict)  # path -> number of its changes
-
-    @property
-    def change_count(self) -> int:
-        return sum(self.change_counts)
 
 
 def open_store(path: str, *, create: bool = True) -> libwatch.Store:

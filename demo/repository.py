@@ -7,6 +7,7 @@ b"<mode> <object id> <size>", as `git ls-tree -l` has it; a submodule has no siz
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from report import DemoError
@@ -16,7 +17,7 @@ _ASK_AT_ONCE = 500  # object ids in flight to cat-file; their answers must fit i
 
 
 class Change(NamedTuple):
-    """One changed path of a commit."""
+    """One changed path of a commit, and what it is from then on."""
 
     path: bytes
     value: bytes | None  # None: deleted
@@ -27,6 +28,20 @@ class Commit(NamedTuple):
 
     id: str
     changes: list[Change]
+
+
+@dataclass
+class Imported:
+    """What a store has of a history. Entries of the same index in the lists belong to one commit."""
+
+    commits: list[str] = field(default_factory=list)
+    revisions: list[int] = field(default_factory=list)
+    change_counts: list[int] = field(default_factory=list)
+    changed_paths: dict[bytes, int] = field(default_factory=dict)  # path -> number of its changes
+
+    @property
+    def change_count(self) -> int:
+        return sum(self.change_counts)
 
 
 class Repository:
@@ -89,14 +104,17 @@ class Repository:
         self._ask(sizes, sorted(ids - self._sizes.keys()))
         changes = []
         for path, value in commit.changes:
-            if value is not None:
-                mode, object_id = value.split(b" ")
-                value += b" " + (b"-" if mode == GITLINK else self._sizes[object_id])
-            changes.append(Change(path, value))
+            if value is None:
+                changes.append(Change(path, None))
+                continue
+            mode, object_id = value.split(b" ")
+            size = b"-" if mode == GITLINK else self._sizes[object_id]
+            changes.append(Change(path, b" ".join((mode, object_id, size))))
         return Commit(commit.id, changes)
 
     def _ask(self, sizes: subprocess.Popen[bytes], ids: list[bytes]) -> None:
-        assert sizes.stdin is not None and sizes.stdout is not None
+        assert sizes.stdin is not None
+        assert sizes.stdout is not None
         for first in range(0, len(ids), _ASK_AT_ONCE):
             some = ids[first : first + _ASK_AT_ONCE]
             sizes.stdin.write(b"".join(object_id + b"\n" for object_id in some))

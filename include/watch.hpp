@@ -258,8 +258,8 @@ class Store {
   // Callback mode: `function` gets each response, one at a time, on a thread of the library without its
   // locks; it may call everything, also destroy the stream. It answers WATCH_OK: taken; WATCH_AGAIN: offer it
   // again later and hold back this watch only; a negative status: cancel the watch with it. A throw cancels
-  // the watch with WATCH_ERR_PANIC. It is destroyed exactly once: after its last call, or at once if this
-  // call fails.
+  // the watch with WATCH_ERR_PANIC. A requested progress belongs to no watch, so nothing is canceled by the
+  // answer to it. The function is destroyed exactly once: after its last call, or if this call fails.
   Result<Stream> stream(std::function<watch_status(const ResponseView &)> function,
                         const StreamOptions &options = {}) {
     if (!function) return Error(WATCH_ERR_INVALID_ARGUMENT, "the function of the stream is empty");

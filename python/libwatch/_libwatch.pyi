@@ -230,11 +230,8 @@ class Store:
             EmptyKeyError, LimitError, InvalidArgumentError, KeyNotFoundError
         """
     def get(self, key: BytesLike, *, revision: int = 0) -> KeyValue | None:
-        """One key at a revision (0: now), or None. Never waits for writers.
-
-        Raises:
-            EmptyKeyError, CompactedError, FutureRevisionError
-        """
+        """One key at a revision (0: now), or None. Never waits for writers. Raises EmptyKeyError,
+        CompactedError, FutureRevisionError."""
     def range(
         self,
         key: BytesLike,
@@ -279,11 +276,8 @@ class Store:
         prefix: bool = False,
         prev_kv: bool = False,
     ) -> DeleteResult:
-        """Deletes a key or a range, as one revision; waits like `put`. Nothing there is no error.
-
-        Raises:
-            EmptyKeyError, InvalidArgumentError
-        """
+        """Deletes a key or a range, as one revision; waits like `put`. Nothing there is no error. Raises
+        EmptyKeyError, InvalidArgumentError."""
     def txn(
         self,
         *,

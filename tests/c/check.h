@@ -61,14 +61,15 @@ static inline int check_bytes(const char *expected, watch_bytes found, const cha
   if (!same) {
     check_wrong++;
     printf("%s:%d: %s: %s is '%.*s' (%zu bytes), not '%s'\n", file, line, check_name, text,
-           (int)(found.len < 80 ? found.len : 80), found.data == NULL ? "" : (const char *)found.data, found.len,
-           expected);
+           (int)(found.len < 80 ? found.len : 80), found.data == NULL ? "" : (const char *)found.data,
+           found.len, expected);
   }
   return same;
 }
 
 #define CHECK(condition) check_true((condition) != 0, __FILE__, __LINE__, #condition)
-#define CHECK_INT(expected, found) check_int((int64_t)(expected), (int64_t)(found), __FILE__, __LINE__, #found)
+#define CHECK_INT(expected, found) \
+  check_int((int64_t)(expected), (int64_t)(found), __FILE__, __LINE__, #found)
 #define CHECK_BYTES(expected, found) check_bytes((expected), (found), __FILE__, __LINE__, #found)
 #define CHECK_TEXT(expected, found) \
   check_true(strcmp((expected), (found)) == 0, __FILE__, __LINE__, #found " == " #expected)

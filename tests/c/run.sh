@@ -39,7 +39,7 @@ need() {
 need "$CC" "set CC to a C compiler, or install one (Debian: apt-get install gcc)"
 lib_dir=${LIBWATCH_LIB_DIR:-}
 if [ -z "$lib_dir" ] || [ ! -e "$lib_dir/libwatch.so" ]; then
-  fail "LIBWATCH_LIB_DIR has no libwatch.so: cargo build -p watch-capi, then LIBWATCH_LIB_DIR=target/debug"
+  fail "no libwatch.so in LIBWATCH_LIB_DIR: cargo build -p watch-capi, then LIBWATCH_LIB_DIR=target/debug"
   finish
 fi
 lib_dir=$(cd "$lib_dir" && pwd)
@@ -66,7 +66,7 @@ asan)
   ;;
 valgrind)
   need valgrind "install it (Debian: apt-get install valgrind)"
-  under="valgrind --quiet --fair-sched=yes --error-exitcode=1 --leak-check=full --show-leak-kinds=definite"
+  under="valgrind --quiet --fair-sched=yes --child-silent-after-fork=yes --error-exitcode=1 --leak-check=full --show-leak-kinds=definite"
   under="$under --errors-for-leak-kinds=definite"
   WATCH_TEST_SECONDS=${WATCH_TEST_SECONDS:-900}
   export WATCH_TEST_SECONDS
@@ -79,7 +79,8 @@ esac
 
 # The header alone, by the compiler and year given.
 header() {
-  if "$1" -x "$2" "-std=$3" $warnings -Wconversion -I "$include" -c "$here/header_only.c" -o "$work/header.o"; then
+  if "$1" -x "$2" "-std=$3" $warnings -Wconversion -I "$include" -c "$here/header_only.c" \
+    -o "$work/header.o"; then
     passed=$((passed + 1))
   else
     fail "watch.h with $1 -std=$3"

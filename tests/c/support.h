@@ -1,5 +1,5 @@
-/* support.h - what the C tests share: stores in memory or in a folder of their own, short puts and watches, and a
- * counter that threads can wait for. */
+/* support.h - what the C tests share: stores in memory or in a folder of their own, short puts and watches,
+ * and a counter that threads can wait for. */
 #ifndef SUPPORT_H
 #define SUPPORT_H
 

@@ -1,4 +1,5 @@
-/* Hostile and careless callers: NULL everywhere, unknown numbers, sizes that cannot be, handles of another kind. */
+/* Hostile and careless callers: NULL everywhere, unknown numbers, sizes that cannot be, handles of another
+ * kind. */
 #include "support.h"
 
 #define BAD(call) CHECK_INT(WATCH_ERR_INVALID_ARGUMENT, call)

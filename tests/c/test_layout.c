@@ -1,5 +1,5 @@
-/* The layout of every struct of ABI 1 on 64-bit targets: size of the whole, offset of each member. It fails to
- * compile when one moves. */
+/* The layout of every struct of ABI 1 on 64-bit targets: size of the whole, offset of each member. It fails
+ * to compile when one moves. */
 #include "support.h"
 
 #define JOIN2(a, b) a##b

@@ -129,6 +129,43 @@ static void a_borrow_ends_with_the_next_call(void) {
   CHECK_INT(WATCH_OK, watch_store_close(store));
 }
 
+/* Bytes that compaction has dropped and a view still holds. */
+static uint64_t pinned_bytes(watch_store *store) {
+  watch_store_stats stats;
+  WATCH_INIT(&stats);
+  CHECK_INT(WATCH_OK, watch_store_stats_read(store, &stats));
+  return stats.pinned_bytes;
+}
+
+/* Fills several segments with one key, and drops all but its last value. */
+static void fill_and_compact(watch_store *store) {
+  static char value[4096];
+  int64_t revision = 0;
+  int i;
+  memset(value, 'v', sizeof value - 1);
+  for (i = 0; i < 4 * SEGMENT_BYTES / (int)sizeof value; i++) {
+    revision = put(store, "fill", value);
+  }
+  CHECK_INT(WATCH_OK, watch_store_compact(store, revision, WATCH_COMPACT_PHYSICAL));
+}
+
+static void a_borrow_pins_until_the_next_call(void) {
+  watch_store *store = open_memory();
+  watch_stream *stream = open_stream(store);
+  const watch_response *response = NULL;
+  int64_t id = watch_prefix(stream, "k", 0, 0);
+  put(store, "k", "v");
+  response = next(stream);
+  fill_and_compact(store);
+  CHECK(pinned_bytes(store) > 0);
+  CHECK_BYTES("v", response->events[0].kv.value);
+  CHECK_INT(WATCH_OK, watch_stream_cancel(stream, id));
+  CHECK_INT(WATCH_RESPONSE_CANCELED, next(stream)->flags);
+  CHECK_INT(0, pinned_bytes(store));
+  watch_stream_close(stream);
+  CHECK_INT(WATCH_OK, watch_store_close(store));
+}
+
 struct keeper {
   const watch_response *kept;
   counter events;
@@ -166,6 +203,34 @@ static void a_callback_keeps_what_it_was_lent(void) {
   REQUIRE(keeper.kept != NULL);
   CHECK_BYTES("last", keeper.kept->events[keeper.kept->event_count - 1].kv.value);
   watch_response_release(keeper.kept);
+}
+
+static watch_status look(void *user_data, watch_stream *stream, const watch_response *response) {
+  (void)stream;
+  counter_add(user_data, response->flags & WATCH_RESPONSE_CANCELED ? 100 : (int)response->event_count);
+  return WATCH_OK;
+}
+
+static void a_callback_pins_until_it_returns(void) {
+  watch_store *store = open_memory();
+  watch_stream *stream = NULL;
+  watch_stream_options options;
+  counter seen = COUNTER_INIT;
+  int64_t id;
+  WATCH_INIT(&options);
+  options.on_response = look;
+  options.user_data = &seen;
+  REQUIRE_OK(watch_stream_open(store, &options, &stream));
+  id = watch_prefix(stream, "k", 0, 0);
+  put(store, "k", "v");
+  counter_wait(&seen, 1);
+  /* The callback of the cancel is another one, so the first has returned. */
+  CHECK_INT(WATCH_OK, watch_stream_cancel(stream, id));
+  counter_wait(&seen, 101);
+  fill_and_compact(store);
+  CHECK_INT(0, pinned_bytes(store));
+  watch_stream_close(stream);
+  CHECK_INT(WATCH_OK, watch_store_close(store));
 }
 
 static void *read_kept(void *argument) {
@@ -225,7 +290,9 @@ int main(void) {
   RUN(results_outlive_the_store);
   RUN(a_part_keeps_the_whole);
   RUN(a_borrow_ends_with_the_next_call);
+  RUN(a_borrow_pins_until_the_next_call);
   RUN(a_callback_keeps_what_it_was_lent);
+  RUN(a_callback_pins_until_it_returns);
   RUN(views_are_read_from_any_thread);
   RUN(handles_are_used_again);
   return check_done();

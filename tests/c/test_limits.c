@@ -38,7 +38,8 @@ static void limit_of_values(void) {
   memset(bytes, 'v', (size_t)VALUE_MAX + 1);
   bytes[VALUE_MAX - 1] = 'e';
   watch_prefix(stream, "k", 0, 0);
-  CHECK_INT(WATCH_ERR_LIMIT, watch_store_put(store, B("k"), watch_bytes_of(bytes, (size_t)VALUE_MAX + 1), NULL));
+  CHECK_INT(WATCH_ERR_LIMIT,
+            watch_store_put(store, B("k"), watch_bytes_of(bytes, (size_t)VALUE_MAX + 1), NULL));
   CHECK_INT(1, watch_store_revision(store));
   CHECK_INT(WATCH_OK, watch_store_put(store, B("k"), watch_bytes_of(bytes, VALUE_MAX), NULL));
   REQUIRE_OK(watch_store_get(store, B("k"), 0, &result));

@@ -66,12 +66,12 @@ static void callback_gets_each_event_and_the_handle(void) {
     put(store, "k", "v");
   }
   counter_wait(&s.events, 50);
-  CHECK(s.handle == stream);
   CHECK_INT(WATCH_ERR_INVALID_STATE, watch_stream_next(stream, 0, &response));
   CHECK_INT(WATCH_ERR_INVALID_STATE, watch_stream_next_batch(stream, 0, &response, 1, &count));
   CHECK_INT(-1, watch_stream_fd(stream));
   CHECK_INT(0, counter_get(&s.destroyed));
   watch_stream_close(stream);
+  CHECK(s.handle == stream);
   CHECK_INT(1, counter_get(&s.destroyed));
   CHECK_INT(50, counter_get(&s.events));
   CHECK_INT(51, s.revision);
@@ -103,11 +103,11 @@ static void callback_again_offers_the_same_again(void) {
   put(store, "k", "v");
   put(store, "k", "w");
   counter_wait(&s.events, 2);
+  watch_stream_close(stream);
   CHECK_INT(0, s.again);
   CHECK(counter_get(&s.calls) >= 4);
   CHECK_INT(2, counter_get(&s.events));
   CHECK_INT(3, s.revision);
-  watch_stream_close(stream);
   CHECK_INT(1, counter_get(&s.destroyed));
   CHECK_INT(WATCH_OK, watch_store_close(store));
 }
@@ -133,8 +133,8 @@ static void callback_again_holds_back_one_watch(void) {
   put(store, "a", "v");
   put(store, "b", "v");
   counter_wait(&s.events, 2);
-  CHECK_INT(1, s.id);
   watch_stream_close(stream);
+  CHECK_INT(1, s.id);
   CHECK_INT(WATCH_OK, watch_store_close(store));
 }
 
@@ -199,6 +199,40 @@ static void callback_closes_its_own_stream(void) {
   CHECK_INT(WATCH_OK, watch_store_close(store));
   CHECK_INT(1, counter_get(&s.calls));
   CHECK_INT(1, counter_get(&s.destroyed));
+}
+
+/* More handles than wait in the pool before the oldest is used again. */
+enum { MANY = 100 };
+
+static watch_status close_own_and_open_others(void *user_data, watch_stream *stream,
+                                              const watch_response *response) {
+  struct session *s = user_data;
+  watch_stream *others[MANY];
+  int round, i;
+  (void)response;
+  watch_stream_close(stream);
+  for (round = 0; round < 2; round++) {
+    for (i = 0; i < MANY; i++) {
+      others[i] = open_stream(s->store);
+      CHECK(others[i] != stream);
+    }
+    for (i = 0; i < MANY; i++) {
+      watch_stream_close(others[i]);
+    }
+  }
+  counter_add(&s->calls, 1);
+  return WATCH_OK;
+}
+
+static void callback_keeps_its_closed_handle_to_itself(void) {
+  watch_store *store = open_memory();
+  struct session s;
+  session_init(&s, store);
+  watch_prefix(session_open(&s, close_own_and_open_others), "k", 0, 0);
+  put(store, "k", "v");
+  counter_wait(&s.destroyed, 1);
+  CHECK_INT(1, counter_get(&s.calls));
+  CHECK_INT(WATCH_OK, watch_store_close(store));
 }
 
 static watch_status close_store(void *user_data, watch_stream *stream, const watch_response *response) {
@@ -372,6 +406,7 @@ int main(void) {
   RUN(callback_again_holds_back_one_watch);
   RUN(callback_negative_cancels_the_watch);
   RUN(callback_closes_its_own_stream);
+  RUN(callback_keeps_its_closed_handle_to_itself);
   RUN(callback_closes_the_store);
   RUN(store_close_ends_each_watch_once);
   RUN(callback_creates_and_cancels_watches);

@@ -54,6 +54,7 @@ TEST(a_callback_stream_cannot_be_polled) {
   CHECK_ERR(stream.next(0), WATCH_ERR_INVALID_STATE);
   ResponseView buffer[1];
   CHECK_ERR(stream.next_batch(buffer, 1, 0), WATCH_ERR_INVALID_STATE);
+  CHECK_EQ(stream.fd(), -1);
 }
 
 #ifdef __cpp_exceptions
@@ -80,6 +81,21 @@ TEST(a_throw_cancels_the_watch) {
   }
   CHECK_EQ(alive.load(), 0);
   CHECK_EQ(mailbox.size(), 0u);
+}
+
+TEST(a_throw_at_a_requested_progress_cancels_nothing) {  // it belongs to no watch
+  Store store = check::memory();
+  Mailbox mailbox;
+  Stream stream = check::need(store.stream([&](const ResponseView &response) -> watch_status {
+    mailbox.put(line(response));
+    if (response.progress()) throw 7;
+    return WATCH_OK;
+  }));
+  check::need(stream.create(KeyRange::all()));
+  CHECK_OK(stream.request_progress());
+  CHECK_EQ(mailbox.take(), "-1:progress@1");
+  CHECK_OK(store.put("a", "1"));
+  CHECK_EQ(mailbox.take(), "1:+a=1@2");
 }
 
 TEST(a_throw_at_the_end_changes_nothing) {

@@ -174,15 +174,33 @@ TEST(a_store_moves) {
   CHECK_EQ(b.revision(), 1);
 }
 
-TEST(log_functions_are_replaced_and_destroyed) {
-  auto alive = std::make_shared<int>(1);
-  const std::weak_ptr<int> weak = alive;
-  CHECK_OK(watch::set_log(WATCH_LOG_DEBUG, [alive](std::uint32_t, std::string_view) {}));
-  alive.reset();
-  CHECK(!weak.expired());
+TEST(log_functions_get_lines_and_are_destroyed) {
+  auto mailbox = std::make_shared<check::Mailbox>();
+  const std::weak_ptr<check::Mailbox> weak = mailbox;
+  const auto log = [mailbox](std::uint32_t level, std::string_view line) {
+    if (level <= WATCH_LOG_INFO) mailbox->put(std::string(line));
+  };
+  CHECK_OK(watch::set_log(WATCH_LOG_INFO, log));
   { Store store = check::memory(); }
-  CHECK_OK(watch::set_log(0, nullptr));
-  CHECK(weak.expired());
+  CHECK(!mailbox->take().empty());
+  CHECK_OK(watch::set_log(WATCH_LOG_INFO, nullptr));
+  const std::size_t before = mailbox->size();
+  { Store store = check::memory(); }
+  CHECK_EQ(mailbox->size(), before);
+  CHECK_EQ(weak.use_count(), 2);  // this test's two; the library gave its copy up
 }
+
+#ifdef __cpp_exceptions
+TEST(a_throw_in_a_log_function_is_swallowed) {
+  check::Mailbox mailbox;
+  CHECK_OK(watch::set_log(WATCH_LOG_INFO, [&mailbox](std::uint32_t, std::string_view) {
+    mailbox.put("called");
+    throw 7;
+  }));
+  { Store store = check::memory(); }
+  CHECK_EQ(mailbox.take(), "called");
+  CHECK_OK(watch::set_log(WATCH_LOG_INFO, nullptr));
+}
+#endif
 
 RUN_TESTS()

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -20,10 +21,12 @@ DEMO = HERE.parent.parent / "demo"
 SECONDS = 300  # for one run; a demo that hangs fails here
 sys.path[:0] = [str(DEMO), str(HERE)]
 
-import demo  # noqa: E402
+import libwatch  # noqa: E402
 import make_repo  # noqa: E402
 from report import DemoError  # noqa: E402
 from repository import Change, Commit, Repository  # noqa: E402
+
+import demo  # noqa: E402
 
 git_import = demo.git_import
 
@@ -49,17 +52,19 @@ def passes(repository: Path) -> str:
 def fails(repository: Path, message: str) -> None:
     done = run_demo(repository)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert message in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert message in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
     assert "demo: ok" not in done.stdout
 
 
 def refused(call: Callable[[], object], message: str) -> None:
+    said = None
     try:
         call()
     except DemoError as error:
-        assert message in str(error), error
-    else:
-        raise AssertionError(f"accepted, should have said {message!r}")
+        said = str(error)
+    assert said is not None, f"accepted, should have said {message!r}"
+    assert message in said, said
 
 
 def test_a_history_with_everything_awkward(directory: Path) -> None:
@@ -102,7 +107,7 @@ def test_more_changes_than_one_list_takes(directory: Path) -> None:
     changes = [Change(b"%03d" % i, b"value") for i in range(24)]
     ops = git_import.operations(Commit("0", changes), limit=10)
     assert 1 < len(ops) <= 10, ops
-    with demo.libwatch.open(None, txn_ops_max=10) as store:
+    with libwatch.open(None, txn_ops_max=10) as store:
         assert store.txn(success=ops).revision == 2
         assert len(demo.listing(store)) == 24
     refused(lambda: git_import.operations(Commit("0", changes), limit=5), "do not fit")
@@ -134,7 +139,7 @@ def test_a_lie_about_one_blob_is_found_everywhere(directory: Path) -> None:
         place = directory / lie
         place.mkdir()
         with mock.patch.object(repository, "tree", tree), contextlib.redirect_stdout(io.StringIO()):
-            refused(lambda place=place: demo.run(repository, place, libraries), "'invented': None")
+            refused(partial(demo.run, repository, place, libraries), "'invented': None")
 
 
 def main() -> int:
