@@ -66,8 +66,8 @@ asan)
   ;;
 valgrind)
   need valgrind "install it (Debian: apt-get install valgrind)"
-  under="valgrind --quiet --fair-sched=yes --child-silent-after-fork=yes --error-exitcode=1 --leak-check=full --show-leak-kinds=definite"
-  under="$under --errors-for-leak-kinds=definite"
+  under="valgrind --quiet --fair-sched=yes --child-silent-after-fork=yes --error-exitcode=1"
+  under="$under --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite"
   WATCH_TEST_SECONDS=${WATCH_TEST_SECONDS:-900}
   export WATCH_TEST_SECONDS
   ;;
