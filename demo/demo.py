@@ -296,7 +296,7 @@ def run(repository: Repository, directory: Path, libraries: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("repository", nargs="?", default=str(HERE.parent), help="any git repository")
-    parser.add_argument("--directory", help="keep the store here instead of in a temporary folder")
+    parser.add_argument("--directory", help="keep everything in this new folder, not in a temporary one")
     arguments = parser.parse_args()
     try:
         libraries = library_directory()
@@ -304,6 +304,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="libwatch-demo-") as temporary:
             directory = Path(arguments.directory or temporary)
             directory.mkdir(parents=True, exist_ok=True)
+            if any(directory.iterdir()):
+                raise DemoError(f"{directory} is not empty")
             run(repository, directory, libraries)
     except (DemoError, libwatch.WatchError) as error:
         print(f"demo: {error}", file=sys.stderr)

@@ -55,14 +55,11 @@ async def take(stream: WatchStream) -> WatchResponse:
     if response is not None:
         _Turns.immediate += 1
         return response
-    stream._claim()
-    try:
-        while (response := stream._poll()) is None:
+    with stream._consumer() as consumer:
+        while (response := consumer.poll()) is None:
             _Turns.immediate = 0
             await _readable(stream)
         return response
-    finally:
-        stream._release()
 
 
 async def next_of_stream(stream: WatchStream) -> WatchResponse:

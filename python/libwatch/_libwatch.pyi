@@ -226,8 +226,7 @@ class Store:
             ignore_value: keep the value; `value` must be empty and the key must exist.
             lease: a number kept with the key.
 
-        Raises:
-            EmptyKeyError, LimitError, InvalidArgumentError, KeyNotFoundError
+        Raises EmptyKeyError, LimitError, InvalidArgumentError, KeyNotFoundError.
         """
     def get(self, key: BytesLike, *, revision: int = 0) -> KeyValue | None:
         """One key at a revision (0: now), or None. Never waits for writers. Raises EmptyKeyError,
@@ -296,8 +295,7 @@ class Store:
         """Forgets the history before `revision`: durable on return; reads and watches below raise
         CompactedError from then on. With `physical` it also waits for the space to be given back.
 
-        Raises:
-            CompactedError, FutureRevisionError: done already; not written yet.
+        Raises CompactedError if that was done, FutureRevisionError if it was not written yet.
         """
     def sync(self, revision: int = 0, *, timeout: float | None = None) -> int:
         """Waits until everything up to `revision` (0: now) is on disk, and returns the durable revision.
@@ -434,15 +432,13 @@ class WatchStream(Iterator[WatchResponse], AsyncIterator[WatchResponse]):
         created_notify: bool = False,
         filters: Iterable[Filter] = (),
     ) -> int:
-        """Adds a watch and returns its id; the arguments are those of `Store.watch`.
+        """Adds a watch and returns its id; the arguments are those of `Store.watch`, and:
 
-        Args:
             watch_id: a positive id that is not in use on this stream; 0: the stream chooses.
             fragment: large responses come in parts, all but the last with `fragment`.
             created_notify: give a response with `created` before anything else.
 
-        Raises:
-            EmptyRangeError, DuplicateWatchIdError, InvalidArgumentError, LimitError, ClosedError
+        Raises EmptyRangeError, DuplicateWatchIdError, InvalidArgumentError, LimitError, ClosedError.
         """
     def cancel(self, watch_id: int) -> None:
         """Ends a watch; after its response with `canceled` nothing of it follows. Raises WatchNotFoundError,
@@ -469,15 +465,20 @@ class WatchStream(Iterator[WatchResponse], AsyncIterator[WatchResponse]):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
     ) -> None: ...
-    def _claim(self) -> None: ...
-    def _release(self) -> None: ...
-    def _poll(self) -> WatchResponse | None: ...
+    def _consumer(self) -> Consumer: ...
 
 # For the Python half of the package.
 
+@final
+class Consumer:
+    def poll(self) -> WatchResponse | None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
+    ) -> None: ...
+
 def close_streams() -> None: ...
 def error_codes() -> list[tuple[int, str]]: ...
-def join_fragments(fragments: list[WatchResponse]) -> WatchResponse: ...
 def make_compare(
     target: str, relation: str, key: BytesLike, range_end: BytesLike | None, prefix: bool, operand: object
 ) -> Compare: ...

@@ -1,7 +1,7 @@
 """Watch: one watch on a stream of its own, for `for`, `async for` and callbacks alike.
 
-It adds three things to the raw stream: fragments are joined, an end that nobody asked for raises, and
-`resume_revision` follows what was taken.
+It adds to its stream, which joins fragments: an end that nobody asked for raises, `resume_revision` follows
+what was taken, and events can be taken one by one.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Self, final
 
 from libwatch import _aio, _callbacks, _libwatch
 from libwatch.errors import (
     INVALID_STATE,
-    BusyError,
     ClosedError,
     WatchError,
     WatchNotFoundError,
@@ -60,16 +58,12 @@ class Watch(Iterator["WatchResponse"], AsyncIterator["WatchResponse"]):
     ) -> None:
         self.watch_id = watch_id
         self._stream = stream
-        self._consumer = threading.Lock()
-        self._fragments: list[WatchResponse] = []
         # What events() left of a response: it, and how many events were taken.
         self._rest: tuple[WatchResponse, int] | None = None
-        self._last: WatchResponse | None = None
-        self._resume_revision = 0
+        self._ended = False
         # The created response is the first of all; it tells the revision from which the watch delivers.
         created = stream.next()
-        if created is not None:
-            self._accept(created)
+        self._resume_revision = 0 if created is None else created.resume_revision
         self._thread: threading.Thread | None = None
         if callback is not None:
             self._thread = _callbacks.start(stream, callback, self._for_callback(), watch_id)
@@ -96,21 +90,10 @@ class Watch(Iterator["WatchResponse"], AsyncIterator["WatchResponse"]):
             CompactedError: history that the watch still needed was compacted.
             BusyError: another thread or task waits on this watch.
         """
-        self._begin()
-        try:
-            response = self._ready()
-            if response is not None:
-                return response
-            deadline = None if timeout is None else time.monotonic() + timeout
-            while (taken := self._stream.next(timeout)) is not None:
-                response = self._accept(taken)
-                if response is not None:
-                    return response
-                if deadline is not None:
-                    timeout = deadline - time.monotonic()
-            return None
-        finally:
-            self._consumer.release()
+        if (rest := self._take_rest()) is not None:
+            return rest
+        response = self._stream.next(timeout)
+        return None if response is None else self._accept(response)
 
     def __next__(self) -> WatchResponse:
         try:
@@ -121,16 +104,12 @@ class Watch(Iterator["WatchResponse"], AsyncIterator["WatchResponse"]):
         return response
 
     async def __anext__(self) -> WatchResponse:
-        self._begin()
+        if (rest := self._take_rest()) is not None:
+            return rest
         try:
-            response = self._ready()
-            while response is None:
-                response = self._accept(await _aio.take(self._stream))
-            return response
+            return self._accept(await _aio.take(self._stream))
         except ClosedError:
             raise StopAsyncIteration from None
-        finally:
-            self._consumer.release()
 
     def events(self) -> Iterator[Event]:
         """The events of all responses, one by one; waits like `for` and ends like it. An abandoned iterator
@@ -195,7 +174,7 @@ class Watch(Iterator["WatchResponse"], AsyncIterator["WatchResponse"]):
             await asyncio.to_thread(self._give_up)
 
     def __repr__(self) -> str:
-        state = "" if self._last is None else " ended"
+        state = " ended" if self._ended else ""
         return f"<Watch id={self.watch_id} resume_revision={self._resume_revision}{state}>"
 
     def _give_up(self) -> None:
@@ -204,40 +183,25 @@ class Watch(Iterator["WatchResponse"], AsyncIterator["WatchResponse"]):
         else:
             self._stream.close()
 
-    def _begin(self) -> None:
-        """Makes the caller the consumer; `_consumer.release()` ends that."""
+    def _take_rest(self) -> WatchResponse | None:
+        """The rest of a response of which events() took a part."""
         if self._thread is not None:
             raise error_from_code(INVALID_STATE, "the responses of this watch go to its callback")
-        if not self._consumer.acquire(blocking=False):
-            raise BusyError("another consumer is using this watch")
-
-    def _ready(self) -> WatchResponse | None:
-        """What can be said without the stream: the rest of a response, or how the watch ended."""
-        if self._rest is not None:
-            response, taken = self._rest
-            self._rest = None
-            self._resume_revision = response.resume_revision
-            return _libwatch.rest_of(response, taken)
-        if self._last is not None:
-            raise _end_of(self._last)
-        return None
-
-    def _accept(self, response: WatchResponse) -> WatchResponse | None:
-        """Takes one raw response in; answers what is to be given out, if anything."""
-        if response.fragment:
-            self._fragments.append(response)
+        if self._rest is None:
             return None
-        if response.created:
-            self._resume_revision = response.resume_revision
-            return None
+        response, taken = self._rest
+        rest = _libwatch.rest_of(response, taken)
+        self._rest = None
+        self._resume_revision = response.resume_revision
+        return rest
+
+    def _accept(self, response: WatchResponse) -> WatchResponse:
+        """Takes in what the stream gave; raises for the last response, which the stream repeats."""
         if response.canceled:
-            self._last = response
+            self._ended = True
             self._resume_revision = max(self._resume_revision, response.resume_revision)
             self._stream.close()
             raise _end_of(response)
-        if self._fragments:
-            response = _libwatch.join_fragments([*self._fragments, response])
-            self._fragments = []
         self._resume_revision = response.resume_revision
         return response
 
@@ -257,16 +221,15 @@ class Watch(Iterator["WatchResponse"], AsyncIterator["WatchResponse"]):
 
     def _for_callback(self) -> Iterator[WatchResponse]:
         """What the callback gets: the same, and the last response in the place of an exception."""
-        for taken in self._stream:
+        for response in self._stream:
             try:
-                response = self._accept(taken)
+                self._accept(response)
             except WatchError:
-                yield taken
-                return
-            del taken
-            if response is not None:
                 yield response
-                del response
+                return
+            yield response
+            # While nothing happens, what was given out last must not stay pinned.
+            del response
 
 
 def _end_of(last: WatchResponse) -> WatchError:

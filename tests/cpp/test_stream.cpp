@@ -85,6 +85,13 @@ TEST(a_response_is_cut_at_its_options) {
   CHECK_EQ(check::text(check::next(stream)), "+k=0@2 +k=1@3");
   CHECK_EQ(check::text(check::next(stream)), "+k=2@4 +k=3@5");
   CHECK_EQ(check::text(check::next(stream)), "+k=4@6");
+
+  options.batch_revisions = 0;
+  options.batch_bytes = 1;  // a revision is never divided, so this is one each
+  Stream single = check::need(store.stream(options));
+  check::need(single.create(KeyRange::all(), from(5)));
+  CHECK_EQ(check::text(check::next(single)), "+k=3@5");
+  CHECK_EQ(check::text(check::next(single)), "+k=4@6");
 }
 
 TEST(fd_is_readable_while_something_is_queued) {

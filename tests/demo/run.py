@@ -37,8 +37,8 @@ def git(*command: str) -> None:
     subprocess.run(("git", *options, *command), check=True, capture_output=True)
 
 
-def run_demo(repository: Path) -> subprocess.CompletedProcess[str]:
-    command = (sys.executable, str(DEMO / "demo.py"), str(repository))
+def run_demo(repository: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, str(DEMO / "demo.py"), str(repository), *options)
     return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
 
 
@@ -49,8 +49,8 @@ def passes(repository: Path) -> str:
     return done.stdout
 
 
-def fails(repository: Path, message: str) -> None:
-    done = run_demo(repository)
+def fails(repository: Path, message: str, *options: str) -> None:
+    done = run_demo(repository, *options)
     assert done.returncode == 1, done.stdout + done.stderr
     assert message in done.stderr, done.stderr
     assert "Traceback" not in done.stderr, done.stderr
@@ -87,6 +87,7 @@ def test_one_commit(directory: Path) -> None:
     git("-C", str(directory), "add", "file")
     git("-C", str(directory), "commit", "-m", "one")
     passes(directory)
+    fails(directory, "is not empty", "--directory", str(directory))
 
 
 def test_commits_without_a_change(directory: Path) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 import libwatch
@@ -49,6 +50,33 @@ class Thread:
         if self._error is not None:
             raise self._error
         return self._result
+
+
+def waiting(consume: Callable[[], object]) -> Thread:
+    """A thread that becomes the consumer, also while others try for a moment."""
+
+    def enter() -> object:
+        while True:
+            try:
+                return consume()
+            except libwatch.BusyError:
+                time.sleep(0.001)
+
+    return Thread(enter)
+
+
+def until_busy(*consumables: libwatch.Watch | libwatch.WatchStream) -> None:
+    """Returns when somebody waits on one of them."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        for consumable in consumables:
+            try:
+                assert consumable.next(0) is None
+            except libwatch.BusyError:
+                return
+        # Who tries without a pause keeps the other one out.
+        time.sleep(0.001)
+    raise AssertionError("nobody waits")
 
 
 def summary(events: Iterable[libwatch.Event]) -> list[tuple[str, bytes, bytes, int]]:

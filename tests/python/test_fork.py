@@ -120,17 +120,20 @@ def test_multiprocessing_with_fork(tmp_path: Path) -> None:
 
 
 def test_the_store_can_be_opened_again_after_the_parent_closed_it(tmp_path: Path) -> None:
-    """A child that lives on does not keep the store locked."""
+    """A child that lives on does not keep the store locked, once it runs."""
     script = (
         CHILD
         + """
     reading, writing = os.pipe()
+    running, runs = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(writing)
+        os.write(runs, b"r")
         os.read(reading, 1)
         os._exit(0)
     os.close(reading)
+    os.read(running, 1)
     store.close()
     with libwatch.open(path) as again:
         assert again.get("a").value == b"1"

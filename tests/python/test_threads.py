@@ -12,7 +12,7 @@ import pytest
 
 import libwatch
 from libwatch import compare, op
-from support import SECONDS, Thread, run_child, take
+from support import SECONDS, Thread, run_child, take, until_busy
 
 
 def test_writers_and_followers_agree(store: libwatch.Store) -> None:
@@ -132,16 +132,6 @@ def alarm() -> Iterator[Callable[[], None]]:
     signal.signal(signal.SIGUSR1, previous)
 
 
-def until_busy(*consumables: libwatch.Watch | libwatch.WatchStream) -> None:
-    """Returns when somebody waits on one of them."""
-    while True:
-        for consumable in consumables:
-            try:
-                consumable.next(0)
-            except libwatch.BusyError:
-                return
-
-
 @pytest.mark.parametrize(
     "wait",
     [
@@ -210,15 +200,43 @@ def test_signals_lose_and_reorder_nothing(memory: libwatch.Store, alarm: Callabl
         assert [value for k, value in seen if k == key] == [b"%d" % i for i in range(count)]
 
 
+def test_a_signal_among_fragments_tears_nothing(memory: libwatch.Store, alarm: Callable[[], None]) -> None:
+    count = 15
+    turn = threading.Semaphore(0)
+
+    def work() -> None:
+        for _ in range(count):
+            assert turn.acquire(timeout=SECONDS)
+            alarm()
+            memory.txn(success=[op.put(b"a%d" % i, bytes(1 << 20)) for i in range(5)])
+
+    with memory.watch(b"a", prefix=True, fragment=True) as watch:
+        worker = Thread(work)
+        lengths: list[int] = []
+        turns = alarms = 0
+        while len(lengths) < count:
+            try:
+                if len(lengths) == turns:
+                    turns += 1
+                    turn.release()
+                lengths.append(len(take(watch)))
+            except Alarm:
+                alarms += 1
+        worker.result()
+        assert watch.resume_revision == count + 2
+    assert (alarms, lengths) == (count, [5] * count)
+
+
 def test_ctrl_c_ends_a_wait() -> None:
     output = run_child(
         """
-        import os, signal, threading, libwatch
+        import os, signal, threading, time, libwatch
         store = libwatch.open(None)
         watch = store.watch("a")
         def send():
             busy = False
             while not busy:
+                time.sleep(0.001)
                 try:
                     watch.next(0)
                 except libwatch.BusyError:

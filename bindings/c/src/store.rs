@@ -95,6 +95,7 @@ pub struct watch_store_stats {
     pub durable_revision: i64,
     /// the next revision of the watch that is furthest behind; 0 if none
     pub oldest_watch_revision: i64,
+    /// Keys in the index: those that exist, and deleted ones whose history is kept.
     pub key_count: u64,
     /// on disk
     pub log_bytes: u64,

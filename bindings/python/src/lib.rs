@@ -28,13 +28,13 @@ mod _libwatch {
     #[pymodule_export]
     use crate::ops::{Compare, Op, make_compare, op_delete, op_put, op_range, op_txn};
     #[pymodule_export]
-    use crate::response::{WatchResponse, join_fragments, rest_of};
+    use crate::response::{WatchResponse, rest_of};
     #[pymodule_export]
     use crate::result::{DeleteResult, PutResult, RangeResult, TxnResult};
     #[pymodule_export]
     use crate::store::{Store, open};
     #[pymodule_export]
-    use crate::stream::{WatchStream, close_streams};
+    use crate::stream::{Consumer, WatchStream, close_streams};
 
     #[pymodule_export]
     #[expect(non_upper_case_globals, reason = "Python's name")]

@@ -7,7 +7,6 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
 use crate::convert::truth;
-use crate::errors::{Failure, invalid};
 use crate::kv::Event;
 use crate::view::{Change, Held, Whole};
 
@@ -65,6 +64,21 @@ impl WatchResponse {
             ..Head::default()
         };
         Self::of(head, Vec::new(), 0)
+    }
+
+    /// The response that `fragments` and this last one are, in the order in which they came.
+    pub fn joined(self, fragments: Vec<WatchResponse>) -> Self {
+        let parts = fragments.into_iter().flat_map(|fragment| fragment.parts).chain(self.parts).collect();
+        Self::of(self.head, parts, 0)
+    }
+
+    pub fn again(&self) -> Self {
+        self.rest(0)
+    }
+
+    fn rest(&self, count: usize) -> Self {
+        let skip = (self.skip + count).min(self.skip + self.__len__());
+        Self::of(self.head.clone(), self.parts.clone(), skip)
     }
 
     fn of(head: Head, parts: Vec<Held<Whole<Response>>>, skip: usize) -> Self {
@@ -132,7 +146,7 @@ impl WatchResponse {
     }
 
     #[getter]
-    fn fragment(&self) -> bool {
+    pub fn fragment(&self) -> bool {
         self.head.fragment
     }
 
@@ -196,18 +210,8 @@ impl EventIterator {
     }
 }
 
-/// One response of the fragments of one, in the order in which they came.
-#[pyfunction]
-pub fn join_fragments(fragments: Vec<Py<WatchResponse>>) -> Result<WatchResponse, Failure> {
-    let Some(last) = fragments.last() else { return Err(invalid("no fragments")) };
-    let parts = fragments.iter().flat_map(|fragment| fragment.get().parts.iter().cloned()).collect();
-    Ok(WatchResponse::of(last.get().head.clone(), parts, 0))
-}
-
-/// The same response without its first `count` events, which were taken one by one.
+/// What is left of a response of which `count` events were taken one by one.
 #[pyfunction]
 pub fn rest_of(response: Py<WatchResponse>, count: usize) -> WatchResponse {
-    let response = response.get();
-    let skip = (response.skip + count).min(response.skip + response.__len__());
-    WatchResponse::of(response.head.clone(), response.parts.clone(), skip)
+    response.get().rest(count)
 }

@@ -268,7 +268,8 @@ impl Store {
             created_notify: true,
             filters: Filters::new(filters.as_ref())?,
         };
-        let stream = WatchStream::open(py, &self.handle, &StreamOptions::default(), callback.is_some())?;
+        let options = StreamOptions::default();
+        let stream = WatchStream::open(py, &self.handle, &options, callback.is_some(), true)?;
         let watch_id = stream.create_watch(py, &arguments)?;
         let watch = WATCH.import(py, "libwatch.watch", "Watch")?.call1((stream, watch_id, &callback))?;
         if callback.is_some() {
@@ -291,7 +292,7 @@ impl Store {
             batch_revisions: convert::positive("batch_revisions", batch_revisions)?,
             batch_bytes: convert::positive("batch_bytes", batch_bytes)?,
         };
-        let stream = WatchStream::open(py, &self.handle, &options, callback.is_some())?;
+        let stream = WatchStream::open(py, &self.handle, &options, callback.is_some(), false)?;
         let Some(callback) = callback else { return Ok(stream) };
         let back = Bound::new(py, stream)?;
         let thread = START.import(py, "libwatch._callbacks", "start")?.call1((&back, callback))?.unbind();

@@ -43,8 +43,34 @@ struct Shared {
     put_back: Mutex<VecDeque<Response>>,
     /// The stream was closed itself, not its store.
     closed: AtomicBool,
+    /// For a stream that has only one watch for ever.
+    single: Option<Mutex<Single>>,
     /// For callbacks: the watches that have not said their last word.
     live: Mutex<BTreeMap<i64, i64>>,
+}
+
+/// What a stream of one watch does for it: fragments are joined, and its last word is said whenever asked, so
+/// that a signal between taking a response and acting on it neither tears one nor lets the next wait be in vain.
+#[derive(Default)]
+struct Single {
+    fragments: Vec<WatchResponse>,
+    last: Option<WatchResponse>,
+}
+
+impl Single {
+    fn take_in(&mut self, response: WatchResponse) -> Option<WatchResponse> {
+        if response.fragment() {
+            self.fragments.push(response);
+            return None;
+        }
+        if response.canceled() {
+            self.last = Some(response.again());
+        }
+        if self.fragments.is_empty() {
+            return Some(response);
+        }
+        Some(response.joined(std::mem::take(&mut self.fragments)))
+    }
 }
 
 /// The right to consume, for as long as one call waits.
@@ -64,18 +90,18 @@ impl Shared {
         Ok(Claim(&self.consumer))
     }
 
-    /// Up to `max` responses; none if the timeout passed. A thread of ours gets no signals and waits in one go.
+    /// Up to `max` responses; none if the deadline passed. A thread of ours gets no signals and waits in one go.
     fn take(
         &self,
         py: Python<'_>,
         max: usize,
-        timeout: Option<Duration>,
+        deadline: Option<Instant>,
         ours: bool,
     ) -> Result<Vec<Response>, Failure> {
         if ours {
-            return detached(py, || self.stream.next_batch(max, timeout));
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            return detached(py, || self.stream.next_batch(max, left));
         }
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut taken: Vec<Response> = {
             let mut put_back = lock(&self.put_back);
             let count = put_back.len().min(max);
@@ -166,6 +192,7 @@ impl WatchStream {
         store: &libwatch::Store,
         options: &StreamOptions,
         callback: bool,
+        single: bool,
     ) -> Result<Self, Failure> {
         let stream = detached(py, || store.stream(options))?;
         let shared = Arc::new(Handle::new(Shared {
@@ -174,6 +201,7 @@ impl WatchStream {
             consumer: AtomicBool::new(false),
             put_back: Mutex::default(),
             closed: AtomicBool::new(false),
+            single: single.then(Mutex::default),
             live: Mutex::default(),
         }));
         register(&shared);
@@ -218,17 +246,36 @@ impl WatchStream {
             let message = "the responses of this stream go to its callback";
             return Err(refuse(ErrorCode::InvalidState, message));
         }
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let _claim = self.shared.claim()?;
-        self.take_claimed(py, max, timeout)
+        self.take_claimed(py, max, deadline)
     }
 
     fn take_claimed(
         &self,
         py: Python<'_>,
         max: usize,
-        timeout: Option<Duration>,
+        deadline: Option<Instant>,
     ) -> Result<Vec<WatchResponse>, Failure> {
-        let taken = match self.shared.take(py, max, timeout, self.role == Role::Back) {
+        let Some(single) = &self.shared.single else { return self.take_raw(py, max, deadline) };
+        if let Some(last) = &lock(single).last {
+            return Ok(vec![last.again()]);
+        }
+        loop {
+            let Some(response) = self.take_raw(py, 1, deadline)?.pop() else { return Ok(Vec::new()) };
+            if let Some(whole) = lock(single).take_in(response) {
+                return Ok(vec![whole]);
+            }
+        }
+    }
+
+    fn take_raw(
+        &self,
+        py: Python<'_>,
+        max: usize,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<WatchResponse>, Failure> {
+        let taken = match self.shared.take(py, max, deadline, self.role == Role::Back) {
             Err(failure) if failure.is_closed() && self.role == Role::Back => {
                 return self.shared.farewell().map(|last| vec![last]).ok_or(failure);
             }
@@ -354,24 +401,44 @@ impl WatchStream {
         ANEXT.import(slf.py(), "libwatch._aio", "next_of_stream")?.call1((slf,))
     }
 
-    /// For `_aio`: the right to consume until `_release`.
-    fn _claim(&self) -> Result<(), Failure> {
-        std::mem::forget(self.shared.claim()?);
-        Ok(())
-    }
-
-    fn _release(&self) {
-        drop(Claim(&self.shared.consumer));
-    }
-
-    /// For `_aio`: what is ready, for whoever has the claim.
-    fn _poll(&self, py: Python<'_>) -> Result<Option<WatchResponse>, Failure> {
-        Ok(self.take_claimed(py, 1, Some(Duration::ZERO))?.pop())
+    /// For `_aio`.
+    fn _consumer(slf: Py<Self>) -> Consumer {
+        Consumer { stream: slf, entered: AtomicBool::new(false) }
     }
 
     fn __repr__(&self) -> String {
         let kind = if self.role == Role::Poll { "" } else { " with a callback" };
         format!("<WatchStream{kind}>")
+    }
+}
+
+/// The right to consume over several calls, as a context manager that no signal can leave half entered.
+#[pyclass(frozen, module = "libwatch")]
+pub struct Consumer {
+    stream: Py<WatchStream>,
+    entered: AtomicBool,
+}
+
+#[pymethods]
+impl Consumer {
+    fn __enter__(slf: Py<Self>) -> Result<Py<Self>, Failure> {
+        let consumer = slf.get();
+        std::mem::forget(consumer.stream.get().shared.claim()?);
+        consumer.entered.store(true, Ordering::Release);
+        Ok(slf)
+    }
+
+    #[pyo3(signature = (exc_type, exc, tb, /))]
+    fn __exit__(&self, exc_type: &Bound<'_, PyAny>, exc: &Bound<'_, PyAny>, tb: &Bound<'_, PyAny>) {
+        let _ = (exc_type, exc, tb);
+        if self.entered.swap(false, Ordering::AcqRel) {
+            drop(Claim(&self.stream.get().shared.consumer));
+        }
+    }
+
+    /// What is ready.
+    fn poll(&self, py: Python<'_>) -> Result<Option<WatchResponse>, Failure> {
+        Ok(self.stream.get().take_claimed(py, 1, Some(Instant::now()))?.pop())
     }
 }
 

@@ -676,7 +676,7 @@ typedef struct watch_store_stats {
   int64_t compact_revision;
   int64_t durable_revision;
   int64_t oldest_watch_revision; /**< the next revision of the watch that is furthest behind; 0 if none */
-  uint64_t key_count;
+  uint64_t key_count; /**< Keys in the index: those that exist, and deleted ones whose history is kept. */
   uint64_t log_bytes; /**< on disk */
   uint64_t pinned_bytes; /**< dropped by compaction but still held by a view */
   uint64_t stream_count;
