@@ -76,7 +76,6 @@ impl ParentOnly {
     }
 
     /// The descriptor, or -1 in a forked child.
-    #[cfg(test)]
     pub fn raw(&self) -> i32 {
         self.0.fd.load(Ordering::Acquire)
     }

@@ -199,9 +199,19 @@ fn classify(magic: u32) -> Filesystem {
     }
 }
 
-struct RealLock(#[allow(dead_code)] ParentOnly);
+struct RealLock(ParentOnly);
 
 impl Lock for RealLock {}
+
+impl Drop for RealLock {
+    /// Closing is not enough: a process that is just being forked or spawned has the same open file for a moment.
+    fn drop(&mut self) {
+        let fd = self.0.raw();
+        if fd >= 0 {
+            let _ = lock_first_byte(fd, libc::F_UNLCK);
+        }
+    }
+}
 
 struct RealFile(fs::File);
 
@@ -300,6 +310,20 @@ mod tests {
         drop(held);
         assert!(two.lock("LOCK", false).is_ok());
         assert_eq!(two.open("LOCK", false).unwrap().len().unwrap(), LOCK_FILE_BYTES);
+    }
+
+    #[test]
+    fn the_lock_goes_back_although_a_copy_of_its_descriptor_lives_on() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = RealDir::open(temp.path(), false).unwrap();
+        let file = fs::File::create(temp.path().join("LOCK")).unwrap();
+        let copy = file.try_clone().unwrap();
+        lock_first_byte(file.as_raw_fd(), libc::F_WRLCK).unwrap();
+        let held = RealLock(ParentOnly::new(file.into()));
+        assert_eq!(dir.lock("LOCK", true).err().unwrap().kind(), io::ErrorKind::WouldBlock);
+        drop(held);
+        assert!(dir.lock("LOCK", true).is_ok());
+        drop(copy);
     }
 
     #[test]
