@@ -231,6 +231,8 @@ def test_ctrl_c_ends_a_wait() -> None:
     output = run_child(
         """
         import os, signal, threading, time, libwatch
+        # A program started in the background may have been told to ignore it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         store = libwatch.open(None)
         watch = store.watch("a")
         def send():
