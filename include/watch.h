@@ -689,6 +689,8 @@ typedef struct watch_store_stats {
   uint64_t txn_total;
   uint64_t sync_total;
   uint64_t event_delivered_total;
+  /** records read for watches: once for all live watches together, and again for those that catch up */
+  uint64_t record_read_total;
 } watch_store_stats;
 
 /** Fills in the numbers of a store. They are read one after the other, not at one instant.

@@ -219,6 +219,7 @@ impl Store {
             txn_total: totals.txns,
             sync_total: totals.syncs,
             event_delivered_total: hub.delivered(),
+            record_read_total: hub.records_read(),
         })
     }
 }
@@ -260,6 +261,9 @@ pub struct StoreStats {
     pub sync_total: u64,
     /// Events handed to consumers since opening.
     pub event_delivered_total: u64,
+    /// Records of the log read for watches since opening: once for all live watches together, and again for those
+    /// that catch up.
+    pub record_read_total: u64,
 }
 
 /// Many watches, one ordered series of responses. Cheap to clone; every call may come from any thread, `next` from

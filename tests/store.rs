@@ -262,6 +262,7 @@ fn statistics_count_what_happened() {
             (2, 0, 0)
         );
         assert_eq!((stats.event_delivered_total, stats.oldest_watch_revision), (2, 5));
+        assert_eq!(stats.record_read_total, 4, "three live ones, and one again for the watch from the past");
         assert_eq!(stats.key_count, 2, "a deleted key counts while its history is kept");
         assert!(stats.log_bytes > 0);
         assert_eq!(stats.pinned_bytes, 0);

@@ -89,8 +89,12 @@ pub(super) fn advance(consumer: &mut Consumer, stream: &Arc<Stream>, mut readers
     let mut wide = Vec::new();
     for (i, reader) in readers.iter_mut().enumerate() {
         let upto = reader.last.unwrap_or(current).min(current);
-        if reader.from <= upto && !narrow(mvcc, reader, upto) {
-            wide.push(i);
+        if reader.from > upto {
+            continue;
+        }
+        match narrow(mvcc, reader, upto) {
+            Some(records) => stream.hub.count_read(records),
+            None => wide.push(i),
         }
     }
     scan(stream, &mut readers, &wide, current);
@@ -190,6 +194,7 @@ fn scan(stream: &Stream, readers: &mut [Reader], wide: &[usize], current: i64) {
             break revision;
         }
     };
+    stream.hub.count_read(records);
     for i in wide {
         let reader = &mut readers[*i];
         reader.end = reader.end.max(end);
@@ -242,8 +247,9 @@ impl<'w> Group<'w> {
     }
 }
 
-/// Follows the chains of the reader's keys if they are few and have changed little; `false` if a scan is cheaper.
-fn narrow(mvcc: &Mvcc, reader: &mut Reader, upto: i64) -> bool {
+/// Follows the chains of the reader's keys if they are few and have changed little, and answers how many records
+/// it read; `None` if a scan is cheaper.
+fn narrow(mvcc: &Mvcc, reader: &mut Reader, upto: i64) -> Option<usize> {
     let spec = reader.spec.clone();
     let range = spec.range();
     let _gate = mvcc.gate_shared();
@@ -254,7 +260,7 @@ fn narrow(mvcc: &Mvcc, reader: &mut Reader, upto: i64) -> bool {
     } else {
         let chunk = mvcc.fresh_table(|_| mvcc.index.chunk(|| mvcc.log.table(), range, None, NARROW_KEYS));
         if chunk.resume_after.is_some() {
-            return false;
+            return None;
         }
         chunk.newest
     };
@@ -265,7 +271,7 @@ fn narrow(mvcc: &Mvcc, reader: &mut Reader, upto: i64) -> bool {
     let changes = count(upto);
     let revisions = (upto - from + 1) as u64;
     if !range.is_single() && changes * 4 + keys.len() as u64 * 16 > revisions {
-        return false;
+        return None;
     }
     let end = if changes <= NARROW_CHANGES { upto } else { last_within(from, upto, count) };
     let mut found = Vec::new();
@@ -277,14 +283,14 @@ fn narrow(mvcc: &Mvcc, reader: &mut Reader, upto: i64) -> bool {
         });
     }
     found.sort_unstable_by_key(|(_, at)| *at);
-    let table = mvcc.log.table();
+    let (table, records) = (mvcc.log.table(), found.len());
     for (revision, at) in found {
         if let Some(change) = table.change(at) {
             reader.take(&change, revision);
         }
     }
     reader.end = end;
-    true
+    Some(records)
 }
 
 /// The highest revision up to which there are no more changes than one slice takes; at least `from`.

@@ -30,6 +30,7 @@ pub struct Hub {
     followers: Mutex<Vec<Arc<EventCount>>>,
     follower_count: AtomicUsize,
     pub(super) delivered: AtomicU64,
+    pub(super) records_read: AtomicU64,
     closing: AtomicBool,
 }
 
@@ -94,6 +95,7 @@ impl Hub {
             followers: Mutex::default(),
             follower_count: AtomicUsize::new(0),
             delivered: AtomicU64::new(0),
+            records_read: AtomicU64::new(0),
             closing: AtomicBool::new(false),
         });
         // Before files go: what is in them is matched, so that a watch which none of it concerns stays live.
@@ -132,7 +134,8 @@ impl Hub {
             if engine.matched >= upto {
                 continue;
             }
-            engine.slice(&self.mvcc, upto);
+            let records = engine.slice(&self.mvcc, upto);
+            self.count_read(records);
             let touched = engine.hand_out();
             self.matched.store(engine.matched, Ordering::Release);
             drop(engine);
@@ -231,6 +234,15 @@ impl Hub {
         self.delivered.load(Ordering::Relaxed)
     }
 
+    pub(super) fn count_read(&self, records: usize) {
+        self.records_read.fetch_add(records as u64, Ordering::Relaxed);
+    }
+
+    /// Records of the log that were read for watches.
+    pub fn records_read(&self) -> u64 {
+        self.records_read.load(Ordering::Relaxed)
+    }
+
     /// How many watches are in which state.
     pub fn counts(&self) -> WatchCounts {
         let mut counts = WatchCounts::default();
@@ -283,18 +295,19 @@ impl Engine {
         }
     }
 
-    /// Matches records up to `upto`, a bounded number.
-    fn slice(&mut self, mvcc: &Mvcc, upto: i64) {
+    /// Matches records up to `upto`, a bounded number; answers how many.
+    fn slice(&mut self, mvcc: &Mvcc, upto: i64) -> usize {
         if self.matcher.is_empty() {
             self.cursor = None;
             self.matched = upto;
-            return;
+            return 0;
         }
-        if let Some(mut cursor) = self.cursor.take()
-            && self.match_records(&mut cursor, upto) > 0
-        {
-            self.cursor = Some(cursor);
-            return;
+        if let Some(mut cursor) = self.cursor.take() {
+            let records = self.match_records(&mut cursor, upto);
+            if records > 0 {
+                self.cursor = Some(cursor);
+                return records;
+            }
         }
         // The snapshot of the cursor has no more: there is a newer segment, or no record up to here.
         let table = mvcc.log.table();
@@ -302,14 +315,15 @@ impl Engine {
             self.send_behind();
             self.matched = table.first_revision() - 1;
         }
-        let cursor = Cursor::at_revision(table, self.matched + 1);
-        if let Some(mut cursor) = cursor
-            && self.match_records(&mut cursor, upto) > 0
-        {
-            self.cursor = Some(cursor);
-            return;
+        if let Some(mut cursor) = Cursor::at_revision(table, self.matched + 1) {
+            let records = self.match_records(&mut cursor, upto);
+            if records > 0 {
+                self.cursor = Some(cursor);
+                return records;
+            }
         }
         self.matched = upto;
+        0
     }
 
     fn match_records(&mut self, cursor: &mut Cursor, upto: i64) -> usize {

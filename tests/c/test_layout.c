@@ -111,7 +111,7 @@ AT(watch_create_request, watch_id, 48);
 AT(watch_create_request, flags, 56);
 AT(watch_create_request, filters, 60);
 AT(watch_create_request, watch_data, 64);
-SIZE(watch_store_stats, 144);
+SIZE(watch_store_stats, 152);
 AT(watch_store_stats, revision, 8);
 AT(watch_store_stats, compact_revision, 16);
 AT(watch_store_stats, durable_revision, 24);
@@ -129,6 +129,7 @@ AT(watch_store_stats, delete_total, 112);
 AT(watch_store_stats, txn_total, 120);
 AT(watch_store_stats, sync_total, 128);
 AT(watch_store_stats, event_delivered_total, 136);
+AT(watch_store_stats, record_read_total, 144);
 #endif
 
 /* The library writes the size of its own views; it must be this header's. */

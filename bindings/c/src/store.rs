@@ -115,6 +115,8 @@ pub struct watch_store_stats {
     pub txn_total: u64,
     pub sync_total: u64,
     pub event_delivered_total: u64,
+    /// records read for watches: once for all live watches together, and again for those that catch up
+    pub record_read_total: u64,
 }
 request!(watch_store_stats {
     revision,
@@ -134,6 +136,7 @@ request!(watch_store_stats {
     txn_total,
     sync_total,
     event_delivered_total,
+    record_read_total,
 });
 
 /// Flags of a compaction.
@@ -148,7 +151,7 @@ const _: () = {
     use std::mem::{offset_of, size_of};
     assert!(size_of::<watch_store_options>() == 48 && offset_of!(watch_store_options, segment_bytes) == 16);
     assert!(offset_of!(watch_store_options, dispatch_threads) == 44);
-    assert!(size_of::<watch_store_stats>() == 144);
+    assert!(size_of::<watch_store_stats>() == 152);
 };
 
 /// Enters a store for the length of one call.
@@ -327,5 +330,6 @@ fn stats_of(stats: &StoreStats) -> watch_store_stats {
         txn_total: stats.txn_total,
         sync_total: stats.sync_total,
         event_delivered_total: stats.event_delivered_total,
+        record_read_total: stats.record_read_total,
     }
 }

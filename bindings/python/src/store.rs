@@ -308,7 +308,7 @@ impl Store {
         }
         fill!(revision compact_revision durable_revision oldest_watch_revision key_count log_bytes
             pinned_bytes stream_count watch_count watch_synced_count watch_unsynced_count watch_victim_count
-            put_total delete_total txn_total sync_total event_delivered_total);
+            put_total delete_total txn_total sync_total event_delivered_total record_read_total);
         Ok(dict)
     }
 
