@@ -39,6 +39,46 @@ fn a_request_is_answered_with_the_current_revision() {
     });
 }
 
+/// etcd 12.5
+#[test]
+fn a_request_is_answered_although_events_never_pause() {
+    watched(|| {
+        let store = memory();
+        let stream = stream(&store);
+        stream.create(&watch((b"a", b""), 0)).unwrap();
+        let asked = put(&store, "a", "");
+        stream.request_progress().unwrap();
+        let mut last = 0;
+        for _ in 0..10 {
+            put(&store, "a", "");
+            let response = take(&stream);
+            if response.is_progress() {
+                assert!(response.revision() >= asked.max(last));
+                return;
+            }
+            last = response.event(response.len() - 1).kv.mod_revision;
+        }
+        panic!("ten responses and no progress among them");
+    });
+}
+
+/// etcd 12.2
+#[test]
+fn an_idle_watch_is_notified_although_its_stream_is_busy() {
+    watched(|| {
+        let store = ticking();
+        let stream = stream(&store);
+        stream.create(&watch((b"busy", b""), 0)).unwrap();
+        let idle =
+            stream.create(&CreateRequest { progress_notify: true, ..watch((b"idle", b""), 0) }).unwrap();
+        until(|| {
+            put(&store, "busy", "");
+            let response = take(&stream);
+            response.is_progress() && response.watch_id() == idle
+        });
+    });
+}
+
 #[test]
 fn a_request_without_watches_is_answered() {
     // etcd 12.5 answers nothing here

@@ -25,6 +25,8 @@ pub(super) struct Consumer {
     pub(super) ticker: Ticker,
     /// Where the next group of watches that read the log begins.
     turn: usize,
+    /// Everything the ring held up to this revision has been taken out.
+    drained_upto: i64,
     /// How often in a row they had to wait because the ring held something.
     passed_over: usize,
 }
@@ -62,12 +64,13 @@ impl Consumer {
             drained: Vec::new(),
             ticker: Ticker::new(progress_interval_ms),
             turn: 0,
+            drained_upto: 0,
             passed_over: 0,
         }
     }
 
     /// Makes at least one response if there is anything to say; a bounded piece of work. What the ring holds goes
-    /// first, but it cannot keep those who read the log from their turn for ever.
+    /// first, but it cannot keep those who read the log from their turn for ever. Called when `ready` is empty.
     pub(super) fn fill(&mut self, stream: &Arc<Stream>) -> Fill {
         let matched = stream.hub.matched();
         let readers = self.take_ring(stream, matched);
@@ -79,7 +82,7 @@ impl Consumer {
             self.passed_over += 1;
         }
         if self.ready.is_empty() && outcome == catchup::Outcome::Done {
-            progress::answer(self, stream, matched);
+            progress::answer(self, &mut stream.shared(), matched);
         }
         match outcome {
             _ if !self.ready.is_empty() => Fill::Ready,
@@ -131,6 +134,9 @@ impl Consumer {
         {
             let mut shared = stream.shared();
             self.take_controls_of(stream, &mut shared);
+            // Before newer events, which may never pause. What was drained has been taken or refused.
+            progress::answer(self, &mut shared, self.drained_upto);
+            self.drained_upto = matched;
             readers = catchup::collect(&mut self.turn, &shared, matched);
             if shared.ring.is_empty() {
                 return readers;

@@ -2,7 +2,6 @@
 //! everything up to a revision has been delivered, so they are made only when nothing else is left to say.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::consumer::Consumer;
@@ -61,14 +60,13 @@ pub(super) fn can_answer(shared: &Shared, matched: i64) -> bool {
     shared.ring.is_empty() && delivered(shared, matched).is_some_and(|upto| upto >= *least)
 }
 
-/// Queues what is due. `matched` was read before the ring was emptied, so all up to there has been handed out.
-pub(super) fn answer(consumer: &mut Consumer, stream: &Arc<Stream>, matched: i64) {
-    let mut shared = stream.shared();
-    if shared.end.is_some() || !shared.controls.is_empty() || !shared.ring.is_empty() {
+/// Queues what is due. Everything the ring held up to `matched` has been handed out.
+pub(super) fn answer(consumer: &mut Consumer, shared: &mut Shared, matched: i64) {
+    if shared.end.is_some() || !shared.controls.is_empty() {
         return;
     }
     while let Some(least) = shared.progress_requests.front().copied() {
-        let Some(upto) = delivered(&shared, matched).filter(|upto| *upto >= least) else { break };
+        let Some(upto) = delivered(shared, matched).filter(|upto| *upto >= least) else { break };
         shared.progress_requests.pop_front();
         for watch in shared.places.iter_mut().flatten().filter(|watch| watch.spec.starts_at <= upto) {
             watch.next_revision = watch.next_revision.max(upto + 1);
