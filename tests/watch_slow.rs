@@ -127,6 +127,30 @@ fn count(versions: &mut [i64], response: &Response) {
     }
 }
 
+/// etcd 8.9
+#[test]
+fn a_watch_a_little_behind_does_not_wait_for_one_that_is_far_behind() {
+    watched(|| {
+        let store = memory();
+        for i in 0..60_000 {
+            put(&store, format!("{:03}", i % 500), "");
+        }
+        let stream = stream(&store);
+        let far = stream.create(&watch(ALL, 1)).unwrap();
+        take(&stream);
+        let near = stream.create(&watch(ALL, 60_000)).unwrap();
+        for _ in 0..10 {
+            let response = take(&stream);
+            if response.watch_id() == near {
+                assert_eq!(lines(&response), ["60000 put 498=", "60001 put 499="]);
+                return;
+            }
+            assert_eq!(response.watch_id(), far);
+        }
+        panic!("ten responses of one watch while another waited");
+    });
+}
+
 #[test]
 fn a_stopped_consumer_does_not_hold_up_writers_or_other_streams() {
     // etcd 8.3, 18.5

@@ -1,6 +1,7 @@
 //! Reading the log for watches that are behind (D5). It works in bounded slices and costs what it delivers: a
-//! key or a few keys are followed along their chains, everything else shares one scan of the log, from the watch
-//! that is furthest behind. A slice ends at the end of a revision. Who has read everything goes live again.
+//! key or a few keys are followed along their chains, everything else shares a scan of the log, from the watch
+//! that is furthest behind, and another one near the end. A slice ends at the end of a revision. Who has read
+//! everything goes live again.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -97,7 +98,11 @@ pub(super) fn advance(consumer: &mut Consumer, stream: &Arc<Stream>, mut readers
             None => wide.push(i),
         }
     }
-    scan(stream, &mut readers, &wide, current);
+    // Who is nearly there does not wait for who is far behind.
+    let near = |i: &usize| readers[*i].from > current - SLICE_RECORDS as i64;
+    let (near, far): (Vec<usize>, Vec<usize>) = wide.into_iter().partition(near);
+    scan(stream, &mut readers, &near, current);
+    scan(stream, &mut readers, &far, current);
     settle(consumer, stream, readers);
     consumer.take_controls(stream);
     Outcome::More
