@@ -103,6 +103,7 @@ pub(crate) fn check_key(key: &[u8]) -> Result<()> {
 mod tests {
     use super::*;
 
+    /// etcd 2.5
     #[test]
     fn prefix_end_increments_the_last_byte_that_can_be() {
         assert_eq!(prefix_end(b"a"), b"b");

@@ -140,6 +140,7 @@ fn a_callback_stream_has_no_consumer_and_no_descriptor() {
     });
 }
 
+/// S 19.4
 #[test]
 fn a_second_consumer_is_told_that_the_stream_is_busy() {
     watched(|| {

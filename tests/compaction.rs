@@ -103,6 +103,7 @@ fn a_delete_at_the_compaction_is_kept_for_watches_also_across_reopening() {
     });
 }
 
+/// etcd 10.12
 #[test]
 fn a_physical_compaction_gives_space_back() {
     watched(|| {
@@ -125,6 +126,7 @@ fn a_physical_compaction_gives_space_back() {
     });
 }
 
+/// etcd 10.2
 #[test]
 fn a_compaction_that_does_not_wait_gives_space_back_later() {
     watched(|| {
@@ -155,6 +157,7 @@ fn a_store_that_is_compacted_again_and_again_does_not_grow() {
     });
 }
 
+/// etcd 10.2, 11.1
 #[test]
 fn a_compaction_survives_reopening() {
     // etcd 10.2, 11.1
@@ -173,6 +176,7 @@ fn a_compaction_survives_reopening() {
     }
 }
 
+/// etcd 10.2, 11.1
 #[test]
 fn a_compaction_survives_a_crash() {
     // etcd 10.2: it is on disk before the call returns
@@ -189,6 +193,7 @@ fn a_compaction_survives_a_crash() {
     }
 }
 
+/// etcd 11.2
 #[test]
 fn the_revision_does_not_go_back_when_everything_was_compacted_away() {
     // etcd 11.1, 11.2, 19.1 #6567 and #17780
@@ -209,6 +214,7 @@ fn the_revision_does_not_go_back_when_everything_was_compacted_away() {
     assert_eq!(store.stats().unwrap().key_count, 1, "deleted keys left the index");
 }
 
+/// etcd 1.6, 11.3
 #[test]
 fn a_key_is_created_anew_after_its_deletion_was_compacted_away() {
     // etcd 1.6, 10.3
@@ -226,6 +232,7 @@ fn a_key_is_created_anew_after_its_deletion_was_compacted_away() {
     }
 }
 
+/// S 19.5
 #[test]
 fn answers_stay_valid_while_compaction_drops_what_they_point_into() {
     watched(|| {

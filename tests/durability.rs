@@ -84,6 +84,7 @@ fn reopening_finds_everything_in_every_mode() {
     });
 }
 
+/// etcd 11.1
 #[test]
 fn history_versions_and_leases_survive_reopening() {
     let folder = folder();
@@ -141,6 +142,7 @@ fn reopening_many_times_keeps_adding() {
     }
 }
 
+/// S 19.1
 #[test]
 fn a_killed_process_loses_nothing_in_any_mode() {
     const TEST: &str = "a_killed_process_loses_nothing_in_any_mode";
@@ -171,6 +173,7 @@ fn a_killed_process_loses_nothing_in_any_mode() {
     });
 }
 
+/// S 19.7
 #[test]
 fn another_process_is_locked_out() {
     const TEST: &str = "another_process_is_locked_out";
@@ -186,6 +189,7 @@ fn another_process_is_locked_out() {
     });
 }
 
+/// S 19.7
 #[test]
 fn a_second_opener_of_this_process_is_locked_out_until_the_first_closes() {
     let folder = folder();
@@ -223,6 +227,7 @@ fn a_torn_tail_is_cut_and_everything_before_it_is_kept() {
     });
 }
 
+/// S 19.9
 #[test]
 fn damage_to_what_was_certainly_on_disk_is_refused_and_named() {
     for durability in MODES {
@@ -242,6 +247,7 @@ fn damage_to_what_was_certainly_on_disk_is_refused_and_named() {
     }
 }
 
+/// S 19.9
 #[test]
 fn a_missing_segment_is_refused() {
     let folder = folder();
@@ -268,6 +274,7 @@ fn a_copy_of_an_open_store_is_a_store() {
     holds(&Store::open(twice.path(), &tiny()).unwrap(), 500);
 }
 
+/// S 19.1
 #[test]
 fn in_mode_commit_nobody_sees_what_is_not_on_disk() {
     watched(|| {
@@ -308,6 +315,7 @@ fn in_mode_interval_writes_become_durable_by_themselves() {
     });
 }
 
+/// S 19.1
 #[test]
 fn sync_makes_everything_durable_in_every_mode() {
     watched(|| {

@@ -53,6 +53,7 @@ fn a_response_is_cut_when_it_reaches_the_threshold_and_has_two_events() {
     });
 }
 
+/// etcd 13.5
 #[test]
 fn only_the_watch_that_asked_gets_fragments() {
     // etcd 13.1

@@ -17,6 +17,7 @@ fn readable(stream: &Stream) -> bool {
     u64::from_str_radix(count.trim(), 16).unwrap() > 0
 }
 
+/// S 19.6
 #[test]
 fn every_call_on_a_closed_store_answers_closed() {
     watched(|| {
@@ -41,6 +42,7 @@ fn every_call_on_a_closed_store_answers_closed() {
     });
 }
 
+/// S 19.6
 #[test]
 fn closing_through_one_handle_closes_all_and_dropping_the_last_closes_too() {
     watched(|| {
@@ -61,6 +63,7 @@ fn closing_through_one_handle_closes_all_and_dropping_the_last_closes_too() {
     });
 }
 
+/// etcd 9.5
 #[test]
 fn every_call_on_a_stream_that_ended_answers_closed() {
     watched(|| {
@@ -86,6 +89,7 @@ fn every_call_on_a_stream_that_ended_answers_closed() {
     });
 }
 
+/// etcd 9.8
 #[test]
 fn a_consumer_that_waits_is_woken_when_its_stream_or_store_ends() {
     watched(|| {
@@ -160,6 +164,7 @@ fn the_turn_to_wait_for_the_writer_passes_to_others() {
     });
 }
 
+/// S 19.5
 #[test]
 fn answers_and_responses_outlive_stream_and_store() {
     watched(|| {
@@ -191,6 +196,7 @@ fn answers_and_responses_outlive_stream_and_store() {
     });
 }
 
+/// S 19.2
 #[test]
 fn the_descriptor_is_readable_exactly_while_a_response_is_queued() {
     watched(|| {
@@ -216,6 +222,7 @@ fn the_descriptor_is_readable_exactly_while_a_response_is_queued() {
     });
 }
 
+/// S 19.2
 #[test]
 fn the_descriptor_tells_of_every_kind_of_response_and_of_the_end() {
     watched(|| {

@@ -12,6 +12,7 @@ fn op_put(key: &[u8]) -> Op<'_> {
     Op::Put(PutRequest { key, ..Default::default() })
 }
 
+/// etcd 14.1, S 19.8
 #[test]
 fn a_key_has_1_to_65535_bytes() {
     assert_eq!(limits::KEY_BYTES_MAX, 65_535);
@@ -70,6 +71,7 @@ fn a_watch_takes_the_longest_key_and_range_end() {
     });
 }
 
+/// S 19.8
 #[test]
 fn a_value_has_up_to_64_mib() {
     assert_eq!(limits::VALUE_BYTES_MAX, 64 << 20);
@@ -162,6 +164,7 @@ fn transactions_nest_32_deep() {
     assert_eq!(store.revision(), 2);
 }
 
+/// S 19.8
 #[test]
 fn a_transaction_has_up_to_1_gib() {
     let store = memory();
@@ -175,6 +178,7 @@ fn a_transaction_has_up_to_1_gib() {
     assert_eq!(common::put(&store, "a", "1"), 2, "the store goes on");
 }
 
+/// S 19.8
 #[test]
 fn options_out_of_their_bounds_are_refused_by_name() {
     type Change = fn(&mut StoreOptions);

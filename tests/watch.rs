@@ -79,6 +79,7 @@ fn a_start_in_the_past_replays_from_there_inclusive_and_goes_on() {
     });
 }
 
+/// etcd 3.2, 8.2
 #[test]
 fn a_start_in_the_future_delivers_nothing_before_it() {
     // etcd 3.2, 19.1 #20221
@@ -120,6 +121,41 @@ fn filters_leave_events_out_and_the_watch_moves_on() {
             assert_eq!(lines_of(&responses, ids[2]), [""; 0]);
             assert!(responses.iter().all(|response| !response.is_empty()), "no empty responses");
         }
+    });
+}
+
+/// etcd 6.3
+#[test]
+fn what_filters_leave_out_does_not_fill_a_response() {
+    watched(|| {
+        let store = memory();
+        for i in 0..20 {
+            put(&store, "a", "");
+            if i % 5 == 4 {
+                delete(&store, "a");
+            }
+        }
+        let options = StreamOptions { batch_revisions: 4, ..StreamOptions::default() };
+        let stream = store.stream(&options).unwrap();
+        stream.create(&CreateRequest { filter_noput: true, ..watch((b"a", b""), 1) }).unwrap();
+        let deletes = ["7 delete a", "13 delete a", "19 delete a", "25 delete a"];
+        assert_eq!(lines(&take(&stream)), deletes);
+    });
+}
+
+/// etcd 5.4
+#[test]
+fn what_one_watch_asked_for_is_not_seen_by_another() {
+    watched(|| {
+        let store = memory();
+        put(&store, "a", "1");
+        let stream = stream(&store);
+        let bare = stream.create(&watch((b"a", b""), 0)).unwrap();
+        let full = stream.create(&CreateRequest { prev_kv: true, ..watch((b"a", b""), 0) }).unwrap();
+        put(&store, "a", "2");
+        let responses = settle(&stream);
+        assert_eq!(lines_of(&responses, bare), ["3 put a=2"]);
+        assert_eq!(lines_of(&responses, full), ["3 put a=2 [1@2]"]);
     });
 }
 
@@ -192,6 +228,7 @@ fn prev_kv_is_absent_for_the_revision_at_the_compaction_only() {
     });
 }
 
+/// etcd 1.1, 8.1, 8.12
 #[test]
 fn a_transaction_arrives_whole_and_in_the_order_of_its_operations() {
     // etcd 1.10, 17 Atomic
@@ -242,6 +279,7 @@ fn ids_are_chosen_from_1_on_and_never_twice() {
     });
 }
 
+/// etcd 9.3
 #[test]
 fn an_id_that_is_used_again_gets_nothing_of_its_former_watch() {
     // etcd 9.3
@@ -262,6 +300,7 @@ fn an_id_that_is_used_again_gets_nothing_of_its_former_watch() {
     });
 }
 
+/// etcd 3.12, 3.13, 4.1
 #[test]
 fn a_created_notification_comes_first_and_once() {
     // etcd 4.1
@@ -311,6 +350,7 @@ fn a_response_names_its_watch_its_data_and_where_to_resume() {
     });
 }
 
+/// etcd 8.4
 #[test]
 fn every_event_can_be_read_at_its_revision_when_it_arrives() {
     // etcd 8.4, 21.1

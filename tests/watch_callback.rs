@@ -86,6 +86,7 @@ fn a_callback_gets_what_a_consumer_would_get() {
     });
 }
 
+/// S 19.3
 #[test]
 fn calls_of_one_stream_never_overlap_and_stay_in_order() {
     watched(|| {
@@ -121,6 +122,7 @@ fn calls_of_one_stream_never_overlap_and_stay_in_order() {
     });
 }
 
+/// etcd 8.6
 #[test]
 fn not_now_offers_the_same_events_again_and_then_goes_on() {
     // etcd 8.6
@@ -178,6 +180,7 @@ fn not_now_repeats_the_same_events_although_more_were_written() {
     });
 }
 
+/// etcd 8.6
 #[test]
 fn not_now_holds_back_one_watch_and_no_other() {
     // libwatch's difference: etcd's stream is held back as one
@@ -277,6 +280,7 @@ fn a_callback_may_cancel_its_watch_with_a_code() {
     });
 }
 
+/// S 19.3
 #[test]
 fn a_panicking_callback_cancels_its_watch_and_the_stream_goes_on() {
     watched(|| {
@@ -308,6 +312,7 @@ fn reaching(store: &Store, act: impl Fn(&Stream, &Store, &Response) + Send + 'st
     heard
 }
 
+/// S 19.3
 #[test]
 fn everything_may_be_called_from_inside_a_callback() {
     watched(|| {
@@ -393,6 +398,7 @@ fn the_store_may_be_closed_from_a_callback() {
     });
 }
 
+/// etcd 9.8
 #[test]
 fn closing_the_store_tells_every_watch_and_drops_the_callback() {
     watched(|| {
@@ -437,6 +443,7 @@ fn closing_waits_for_the_call_that_is_running() {
     });
 }
 
+/// S 19.3
 #[test]
 fn a_callback_is_dropped_once_however_its_stream_ends() {
     watched(|| {

@@ -54,6 +54,7 @@ fn only_a_live_watch_can_be_canceled() {
     });
 }
 
+/// etcd 4.1, 9.3, 17 Resumable
 #[test]
 fn created_comes_before_canceled_and_the_resume_point_loses_nothing() {
     watched(|| {
@@ -178,6 +179,7 @@ fn a_watch_that_has_not_read_its_history_is_canceled_by_a_compaction() {
     });
 }
 
+/// etcd 10.5, 10.11
 #[test]
 fn watches_on_the_present_and_future_do_not_mind_a_compaction() {
     // etcd 10.5

@@ -39,6 +39,31 @@ fn a_request_is_answered_with_the_current_revision() {
     });
 }
 
+/// etcd 4.5
+#[test]
+fn an_answer_comes_after_the_created_responses_of_the_watches_it_speaks_of() {
+    watched(|| {
+        let store = memory();
+        let stream = stream(&store);
+        put(&store, "a", "1");
+        let created = |start| CreateRequest { created_notify: true, ..watch(ALL, start) };
+        for start in [0, 1, 100] {
+            stream.create(&created(start)).unwrap();
+        }
+        stream.request_progress().unwrap();
+        put(&store, "a", "2");
+        let mut seen = 0;
+        loop {
+            let response = take(&stream);
+            seen += usize::from(response.is_created());
+            if response.watch_id() == WATCH_ID_NONE {
+                break;
+            }
+        }
+        assert_eq!(seen, 3);
+    });
+}
+
 /// etcd 12.5
 #[test]
 fn a_request_is_answered_although_events_never_pause() {
@@ -59,6 +84,25 @@ fn a_request_is_answered_although_events_never_pause() {
             last = response.event(response.len() - 1).kv.mod_revision;
         }
         panic!("ten responses and no progress among them");
+    });
+}
+
+/// etcd 6.3
+#[test]
+fn filtered_events_do_not_put_off_a_notification() {
+    watched(|| {
+        let store = ticking();
+        let stream = stream(&store);
+        let deaf = CreateRequest { progress_notify: true, filter_noput: true, ..watch((b"a", b""), 0) };
+        stream.create(&deaf).unwrap();
+        let mut last = 0;
+        for _ in 0..3 {
+            put(&store, "a", "");
+            let response = take(&stream);
+            assert!(is_bare_progress(&response));
+            assert!(response.revision() > last, "the same tick notified twice");
+            last = response.revision();
+        }
     });
 }
 

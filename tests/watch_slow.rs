@@ -21,6 +21,7 @@ fn go_on(next: &mut i64, response: &Response) {
     assert_eq!(response.resume_revision(), *next);
 }
 
+/// etcd 8.3, 8.8
 #[test]
 fn a_consumer_that_sleeps_longer_than_the_ring_gets_everything_once() {
     // etcd 8.8, 17 Unique and Reliable
@@ -43,6 +44,7 @@ fn a_consumer_that_sleeps_longer_than_the_ring_gets_everything_once() {
     });
 }
 
+/// etcd 8.12
 #[test]
 fn a_full_ring_never_splits_a_revision() {
     // etcd 8.12; three entries for each revision do not divide the ring
@@ -72,6 +74,7 @@ fn a_full_ring_never_splits_a_revision() {
     });
 }
 
+/// etcd 8.12
 #[test]
 fn one_revision_may_be_larger_than_the_ring() {
     // etcd 8.12
@@ -251,6 +254,7 @@ fn a_batch_takes_what_is_ready_up_to_its_size() {
     });
 }
 
+/// S 19.4
 #[test]
 fn a_consumer_waits_at_least_its_timeout_and_is_woken_by_a_put() {
     watched(|| {

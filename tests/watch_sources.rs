@@ -202,6 +202,7 @@ fn history_is_the_same_from_chains_scans_the_base_and_after_reopening() {
     });
 }
 
+/// etcd 8.10
 #[test]
 fn a_key_with_ten_thousand_versions_is_replayed_in_order() {
     // More than one slice along the chain.
@@ -223,6 +224,7 @@ fn a_key_with_ten_thousand_versions_is_replayed_in_order() {
     });
 }
 
+/// etcd 8.2, 17 Unique
 #[test]
 fn watches_join_from_any_revision_while_others_write() {
     // etcd 3.1, 8.13, 15.3

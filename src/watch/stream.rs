@@ -126,6 +126,10 @@ impl Stream {
         let mut engine = self.hub.engine();
         let mut shared = self.shared();
         let Some(place) = shared.place_of(watch_id) else {
+            if shared.end.is_some() {
+                // A close that came between took every watch with it.
+                return Err(Error::new(ErrorCode::Closed, "the stream is closed"));
+            }
             let message = format!("watch id {watch_id} is not live on this stream");
             return Err(Error::new(ErrorCode::WatchNotFound, message));
         };

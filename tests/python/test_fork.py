@@ -59,6 +59,7 @@ CHILD = """
 """
 
 
+# S 19.7
 def test_handles_are_refused_in_the_child(tmp_path: Path) -> None:
     script = (
         CHILD

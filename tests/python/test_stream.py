@@ -15,6 +15,7 @@ from libwatch import op
 from support import SECONDS, Thread, take, until_busy, waiting
 
 
+# etcd 3.8, 3.9
 def test_ids_are_chosen_or_given(store: libwatch.Store) -> None:
     with store.watch_stream() as stream:
         assert stream.create(b"a") == 1
@@ -38,6 +39,7 @@ def test_each_watch_gets_its_events(store: libwatch.Store) -> None:
         assert seen == {watch_id: [key] for watch_id, key in ids.items()}
 
 
+# etcd 15.5
 def test_created_comes_first(store: libwatch.Store) -> None:
     store.put(b"a", b"")
     with store.watch_stream() as stream:
@@ -51,6 +53,7 @@ def test_created_comes_first(store: libwatch.Store) -> None:
         assert (created.created, created.watch_id, created.resume_revision) == (True, later, 3)
 
 
+# etcd 9.2
 def test_canceled_comes_last(store: libwatch.Store) -> None:
     with store.watch_stream() as stream:
         watch_id = stream.create(b"a")
@@ -65,6 +68,7 @@ def test_canceled_comes_last(store: libwatch.Store) -> None:
                 stream.cancel(wrong)
 
 
+# etcd 10.5, 10.6
 def test_compaction_cancels_one_watch_only(store: libwatch.Store) -> None:
     for _ in range(5):
         store.put(b"a", b"")
@@ -82,6 +86,7 @@ def test_compaction_cancels_one_watch_only(store: libwatch.Store) -> None:
         assert [event.mod_revision for event in by_id[live]] == [4, 5, 6]
 
 
+# etcd 13.2
 def test_fragments_are_given_as_they_come(memory: libwatch.Store) -> None:
     memory.txn(success=[op.put(b"a%d" % i, bytes(1 << 20)) for i in range(5)])
     with memory.watch_stream() as stream:
@@ -94,6 +99,7 @@ def test_fragments_are_given_as_they_come(memory: libwatch.Store) -> None:
         assert [event.key for part in parts for event in part] == [b"a%d" % i for i in range(5)]
 
 
+# etcd 13.5
 def test_without_fragment_a_revision_is_one_response(memory: libwatch.Store) -> None:
     memory.txn(success=[op.put(b"a%d" % i, bytes(1 << 20)) for i in range(5)])
     with memory.watch_stream() as stream:

@@ -19,6 +19,7 @@ def fill(store: libwatch.Store, count: int) -> None:
         store.put(b"a", b"%d" % i)
 
 
+# etcd 3.1
 def test_a_watch_sees_what_follows(store: libwatch.Store) -> None:
     store.put(b"a", b"before")
     with store.watch(b"a") as watch:
@@ -30,6 +31,7 @@ def test_a_watch_sees_what_follows(store: libwatch.Store) -> None:
         assert watch.next(0) is None
 
 
+# etcd 3.3
 def test_a_watch_replays_history(store: libwatch.Store) -> None:
     fill(store, 5)
     with store.watch(b"a", start_revision=3) as watch:
@@ -39,6 +41,7 @@ def test_a_watch_replays_history(store: libwatch.Store) -> None:
     assert events[-1].value == b"live"
 
 
+# etcd 3.2
 def test_a_watch_can_start_in_the_future(store: libwatch.Store) -> None:
     with store.watch(b"a", start_revision=4) as watch:
         assert watch.resume_revision == 4
@@ -66,6 +69,7 @@ def test_what_a_watch_covers(
         assert watch.next(0) is None
 
 
+# etcd 6.1
 def test_filters(store: libwatch.Store) -> None:
     with (
         store.watch(b"a", filters=["noput"]) as deletes,
@@ -80,6 +84,7 @@ def test_filters(store: libwatch.Store) -> None:
             assert watch.next(0) is None
 
 
+# etcd 7.1
 def test_prev_kv(store: libwatch.Store) -> None:
     with store.watch(b"a", prev_kv=True) as watch:
         store.put(b"a", b"1")
@@ -126,6 +131,7 @@ def test_events_are_equal_by_content(store: libwatch.Store) -> None:
     )
 
 
+# etcd 8.12
 def test_a_transaction_is_never_split(store: libwatch.Store) -> None:
     with store.watch(b"k", prefix=True) as watch:
         for round_ in range(20):
@@ -139,6 +145,7 @@ def test_a_transaction_is_never_split(store: libwatch.Store) -> None:
     assert seen == sorted(seen)
 
 
+# etcd 15.3
 def test_resume_revision_continues_exactly(store: libwatch.Store) -> None:
     """Stop after any number of responses, start anew from resume_revision: every event once, in order."""
     fill(store, 40)
@@ -157,6 +164,7 @@ def test_resume_revision_continues_exactly(store: libwatch.Store) -> None:
         assert seen == list(range(2, 42))
 
 
+# etcd 15.3
 def test_resume_revision_before_the_first_response(store: libwatch.Store) -> None:
     fill(store, 3)
     with store.watch(b"a") as watch:
@@ -167,6 +175,7 @@ def test_resume_revision_before_the_first_response(store: libwatch.Store) -> Non
         assert summary(take_events(watch, 1)) == [("PUT", b"a", b"missed", 5)]
 
 
+# etcd 11.5, 15.3
 def test_resume_after_a_restart(tmp_path: Path) -> None:
     with libwatch.open(tmp_path / "store") as store, store.watch(b"a") as watch:
         store.put(b"a", b"1")
@@ -211,6 +220,7 @@ def test_forms_of_taking_can_be_mixed(store: libwatch.Store) -> None:
     assert seen == list(range(2, 302))
 
 
+# etcd 13.3, 15.12
 def test_fragments_are_joined(memory: libwatch.Store) -> None:
     megabyte = bytes(1 << 20)
     memory.txn(success=[op.put(b"a%d" % i, megabyte) for i in range(5)])
@@ -233,6 +243,7 @@ def test_fragments_survive_a_timeout_between_them(memory: libwatch.Store) -> Non
         assert len(response) == 5
 
 
+# etcd 15.6
 def test_compaction_raises(store: libwatch.Store) -> None:
     fill(store, 10)
     store.compact(6)
@@ -251,6 +262,7 @@ def test_compaction_raises(store: libwatch.Store) -> None:
         assert [event.mod_revision for event in take_events(watch, 6)] == list(range(6, 12))
 
 
+# etcd 10.6, 17 Reliable
 def test_compaction_never_leaves_a_gap(store: libwatch.Store) -> None:
     """A watch that is behind gets a prefix of the events and then the error, or all of them."""
     fill(store, 3000)
@@ -279,6 +291,7 @@ def test_a_watch_that_has_caught_up_does_not_mind_compaction(store: libwatch.Sto
         assert [event.mod_revision for event in take_events(watch, 1)] == [7]
 
 
+# etcd 7.3
 def test_prev_kv_at_the_compaction(store: libwatch.Store) -> None:
     fill(store, 5)
     store.compact(4)
@@ -287,6 +300,7 @@ def test_prev_kv_at_the_compaction(store: libwatch.Store) -> None:
     assert [event.prev_kv and event.prev_kv.mod_revision for event in events] == [None, 4, 5]
 
 
+# etcd 15.8
 def test_cancel_ends_iteration(store: libwatch.Store) -> None:
     watch = store.watch(b"a")
     watch.cancel()
@@ -308,6 +322,7 @@ def test_cancel_wakes_a_consumer(store: libwatch.Store) -> None:
     assert consumer.result() == [b"1"]
 
 
+# etcd 15.8
 def test_store_close_ends_iteration(store: libwatch.Store) -> None:
     watch = store.watch(b"a")
     consumer = Thread(lambda: list(watch))
@@ -331,6 +346,7 @@ def test_dropping_a_watch_cancels_it(store: libwatch.Store) -> None:
     assert (store.stats()["watch_count"], store.stats()["stream_count"]) == (0, 0)
 
 
+# etcd 12.5
 def test_progress_on_request(store: libwatch.Store) -> None:
     store.put(b"b", b"")
     with store.watch(b"a") as watch:
@@ -342,6 +358,7 @@ def test_progress_on_request(store: libwatch.Store) -> None:
         assert bool(response)
 
 
+# etcd 12.4
 def test_progress_comes_after_the_events_before_it(store: libwatch.Store) -> None:
     with store.watch(b"a", start_revision=1) as watch:
         fill(store, 50)
@@ -352,6 +369,7 @@ def test_progress_comes_after_the_events_before_it(store: libwatch.Store) -> Non
         assert (seen, response.revision) == (50, 51)
 
 
+# etcd 12.2
 def test_periodic_progress() -> None:
     with (
         libwatch.open(None, progress_interval=0.1) as store,
@@ -365,6 +383,7 @@ def test_periodic_progress() -> None:
         assert other.next(0) is None
 
 
+# etcd 3.4
 def test_a_negative_start_is_refused(store: libwatch.Store) -> None:
     with pytest.raises(libwatch.InvalidArgumentError, match="start_revision"):
         store.watch(b"a", start_revision=-1)
@@ -392,6 +411,7 @@ def test_a_watch_is_both_kinds_of_iterator(memory: libwatch.Store) -> None:
     assert "resume_revision" in repr(watch)
 
 
+# S 19.4
 def test_a_second_consumer_is_refused(memory: libwatch.Store) -> None:
     watch = memory.watch(b"a")
     consumer = waiting(lambda: list(watch))

@@ -148,6 +148,7 @@ def test_wait_for_loses_nothing(store: libwatch.Store, run: Run) -> None:
     run(main)
 
 
+# etcd 15.8
 def test_cancel_and_close_end_a_wait(store: libwatch.Store, run: Run) -> None:
     async def main() -> None:
         async def collect(watch: libwatch.Watch) -> list[libwatch.WatchResponse]:
@@ -166,6 +167,7 @@ def test_cancel_and_close_end_a_wait(store: libwatch.Store, run: Run) -> None:
     run(main)
 
 
+# etcd 15.6
 def test_compaction_raises(store: libwatch.Store, run: Run) -> None:
     async def main() -> None:
         for _ in range(5):
@@ -267,6 +269,7 @@ def test_two_loops_follow_one_store(memory: libwatch.Store) -> None:
         assert follower.result() == [b"%d" % i for i in range(500)]
 
 
+# etcd 15.12
 def test_fragments_are_joined(memory: libwatch.Store, run: Run) -> None:
     async def main() -> None:
         memory.txn(success=[op.put(b"a%d" % i, bytes(1 << 20)) for i in range(5)])
