@@ -258,6 +258,10 @@ typedef struct watch_store_options {
   uint32_t progress_interval_ms; /**< of WATCH_CREATE_PROGRESS_NOTIFY; 0 = 10 minutes; at least 100 */
   uint32_t txn_ops_max; /**< most operations in one list of a transaction; 0 = 128; up to 65,535 */
   uint32_t dispatch_threads; /**< threads that run response callbacks; 0 = 2; up to 256 */
+  /** compact by itself, so that at least so many revisions are kept; 0 = do not */
+  int64_t auto_compaction_revisions;
+  /** the same by age: keep what is younger, in ms; 0 = do not; 100 to ten years. Only one of the two */
+  uint64_t auto_compaction_period_ms;
 } watch_store_options;
 
 /** Opens the store in the directory path. NULL options = all zero: an existing store, every default.

@@ -24,7 +24,7 @@ mod watch;
 pub use error::{Error, ErrorCode, Result};
 pub use key_range::{KeyRange, OwnedKeyRange, prefix_end};
 pub use mvcc::{DeleteRangeResult, OpResult, PutResult, RangeResult, TxnResult};
-pub use options::{Durability, StoreOptions, StreamOptions};
+pub use options::{AutoCompaction, Durability, StoreOptions, StreamOptions};
 pub use report::{LogSink, set_log};
 pub use request::{
     Compare, CompareResult, CompareTarget, CreateRequest, DeleteRangeRequest, Op, PutRequest, RangeRequest,

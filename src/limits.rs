@@ -40,6 +40,12 @@ pub const WATCHES_PER_STREAM_MAX: usize = 1 << 24;
 pub const PROGRESS_REQUESTS_MAX: usize = 1024;
 /// Matches that wait in one stream's ring before its watches fall behind and are refilled from the log.
 pub const RING_ENTRIES_MAX: usize = 4096;
+/// Revisions that come at least between two automatic compactions by number.
+pub const AUTO_COMPACTION_STEP_MIN: i64 = 100;
+/// Shortest period of automatic compaction, in milliseconds.
+pub const AUTO_COMPACTION_PERIOD_MS_MIN: u64 = 100;
+/// Longest period of automatic compaction, in milliseconds: ten years.
+pub const AUTO_COMPACTION_PERIOD_MS_MAX: u64 = 10 * 365 * 24 * 3_600_000;
 /// The last revision; a store that reached it refuses writes.
 pub const REVISION_MAX: i64 = 1 << 62;
 

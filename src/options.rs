@@ -1,5 +1,7 @@
 //! How a store and its streams behave. Zero means the default in every numeric option.
 
+use std::time::Duration;
+
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits;
 
@@ -13,6 +15,20 @@ pub enum Durability {
     /// Power loss: on disk before anyone sees it. Concurrent commits share a sync.
     #[default]
     Commit,
+}
+
+/// Compaction without being asked (etcd 10.13). It forgets history, never the newest value of a key, and like
+/// [`crate::Store::compact`] ends the watches that still needed what is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AutoCompaction {
+    /// Only `compact` compacts.
+    #[default]
+    Off,
+    /// Keeps at least so many revisions, and at most a tenth more, or [`limits::AUTO_COMPACTION_STEP_MIN`] more.
+    Revisions(i64),
+    /// Keeps at least what is younger than this, and at most a tenth of it more. What an opening finds counts as
+    /// written then. At least [`limits::AUTO_COMPACTION_PERIOD_MS_MIN`].
+    Period(Duration),
 }
 
 /// Options of a store.
@@ -36,6 +52,8 @@ pub struct StoreOptions {
     pub txn_ops_max: u32,
     /// Threads that run callbacks, started when needed; 0: the default.
     pub dispatch_threads: u32,
+    /// See [`AutoCompaction`]. It runs on a thread of its own.
+    pub auto_compaction: AutoCompaction,
 }
 
 impl Default for StoreOptions {
@@ -50,6 +68,7 @@ impl Default for StoreOptions {
             progress_interval_ms: limits::PROGRESS_INTERVAL_MS_DEFAULT,
             txn_ops_max: limits::TXN_OPS_MAX_DEFAULT,
             dispatch_threads: limits::DISPATCH_THREADS_DEFAULT,
+            auto_compaction: AutoCompaction::Off,
         }
     }
 }
@@ -77,6 +96,18 @@ impl StoreOptions {
         check_bound("txn_ops_max", options.txn_ops_max.into(), options.txn_ops_max <= limits::TXN_OPS_MAX)?;
         let threads = options.dispatch_threads;
         check_bound("dispatch_threads", threads.into(), threads <= limits::DISPATCH_THREADS_MAX)?;
+        match options.auto_compaction {
+            AutoCompaction::Off => {}
+            AutoCompaction::Revisions(keep) => {
+                let within = (1..=limits::REVISION_MAX).contains(&keep);
+                check_bound("auto_compaction revisions", keep as u64, within)?;
+            }
+            AutoCompaction::Period(period) => {
+                let ms = u64::try_from(period.as_millis()).unwrap_or(u64::MAX);
+                let bounds = limits::AUTO_COMPACTION_PERIOD_MS_MIN..=limits::AUTO_COMPACTION_PERIOD_MS_MAX;
+                check_bound("auto_compaction period in ms", ms, bounds.contains(&ms))?;
+            }
+        }
         Ok(options)
     }
 }
@@ -112,19 +143,27 @@ mod tests {
 
     #[test]
     fn each_option_has_its_bound_and_refuses_one_past_it() {
-        let with = |change: fn(&mut StoreOptions)| {
+        let with = |change: &dyn Fn(&mut StoreOptions)| {
             let mut options = StoreOptions::default();
             change(&mut options);
             options.checked().map_err(|error| error.code())
         };
-        assert!(with(|o| o.segment_bytes = limits::SEGMENT_BYTES_MIN).is_ok());
-        assert_eq!(with(|o| o.segment_bytes = limits::SEGMENT_BYTES_MIN - 1), Err(ErrorCode::Limit));
-        assert!(with(|o| o.segment_bytes = limits::SEGMENT_BYTES_MAX).is_ok());
-        assert_eq!(with(|o| o.segment_bytes = limits::SEGMENT_BYTES_MAX + 1), Err(ErrorCode::Limit));
-        assert!(with(|o| o.txn_ops_max = limits::TXN_OPS_MAX).is_ok());
-        assert_eq!(with(|o| o.txn_ops_max = limits::TXN_OPS_MAX + 1), Err(ErrorCode::Limit));
-        assert!(with(|o| o.dispatch_threads = limits::DISPATCH_THREADS_MAX).is_ok());
-        assert_eq!(with(|o| o.dispatch_threads = limits::DISPATCH_THREADS_MAX + 1), Err(ErrorCode::Limit));
-        assert_eq!(with(|o| o.segment_bytes = 65 * 1024 + 1).unwrap().segment_bytes, 68 * 1024);
+        assert!(with(&|o| o.segment_bytes = limits::SEGMENT_BYTES_MIN).is_ok());
+        assert_eq!(with(&|o| o.segment_bytes = limits::SEGMENT_BYTES_MIN - 1), Err(ErrorCode::Limit));
+        assert!(with(&|o| o.segment_bytes = limits::SEGMENT_BYTES_MAX).is_ok());
+        assert_eq!(with(&|o| o.segment_bytes = limits::SEGMENT_BYTES_MAX + 1), Err(ErrorCode::Limit));
+        assert!(with(&|o| o.txn_ops_max = limits::TXN_OPS_MAX).is_ok());
+        assert_eq!(with(&|o| o.txn_ops_max = limits::TXN_OPS_MAX + 1), Err(ErrorCode::Limit));
+        assert!(with(&|o| o.dispatch_threads = limits::DISPATCH_THREADS_MAX).is_ok());
+        assert_eq!(with(&|o| o.dispatch_threads = limits::DISPATCH_THREADS_MAX + 1), Err(ErrorCode::Limit));
+        let keep = |n| with(&|o| o.auto_compaction = AutoCompaction::Revisions(n)).map(drop);
+        assert_eq!([keep(0), keep(-1), keep(limits::REVISION_MAX + 1)], [Err(ErrorCode::Limit); 3]);
+        assert_eq!([keep(1), keep(limits::REVISION_MAX)], [Ok(()); 2]);
+        let period =
+            |ms| with(&|o| o.auto_compaction = AutoCompaction::Period(Duration::from_millis(ms))).map(drop);
+        let (low, high) = (limits::AUTO_COMPACTION_PERIOD_MS_MIN, limits::AUTO_COMPACTION_PERIOD_MS_MAX);
+        assert_eq!([period(low), period(high)], [Ok(()); 2]);
+        assert_eq!([period(low - 1), period(high + 1)], [Err(ErrorCode::Limit); 2]);
+        assert_eq!(with(&|o| o.segment_bytes = 65 * 1024 + 1).unwrap().segment_bytes, 68 * 1024);
     }
 }

@@ -27,6 +27,8 @@ def open(
     segment_bytes: int | None = None,
     fragment_bytes: int | None = None,
     txn_ops_max: int | None = None,
+    auto_compaction_revisions: int | None = None,
+    auto_compaction_period: float | None = None,
 ) -> Store:
     """Opens a store. Waits for recovery.
 
@@ -43,6 +45,10 @@ def open(
         fragment_bytes: keys and values of a response after which a watch with `fragment` gets it in parts;
             None: 2 MiB.
         txn_ops_max: operations in one list of a transaction, to 65535; None: 128.
+        auto_compaction_revisions: compact without being asked, so that at least so many revisions are kept,
+            and at most a tenth or 100 more; None: do not.
+        auto_compaction_period: the same by age: keep what is younger than so many seconds, at least 0.1. Only
+            one of the two.
 
     Raises:
         LockedError: the store is open elsewhere, in this process or another.

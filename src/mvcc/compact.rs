@@ -111,11 +111,16 @@ impl Mvcc {
         if physical {
             return self.reclaim();
         }
-        let reclaimable = self.log.reclaimable_bytes(revision);
+        self.reclaim_if_worth();
+        Ok(())
+    }
+
+    /// Has space given back in the background if that is much.
+    pub(super) fn reclaim_if_worth(&self) {
+        let reclaimable = self.log.reclaimable_bytes(self.compact_revision());
         if reclaimable >= self.options.segment_bytes && reclaimable >= self.log.log_bytes() / 2 {
             self.compactor.schedule();
         }
-        Ok(())
     }
 
     /// Gives back the space of everything below the compaction.

@@ -2,6 +2,7 @@
 //! revision or any older one down to the compaction. Watches are not known here: whoever waits for new
 //! revisions waits on the publication.
 
+mod auto;
 mod check;
 mod commit;
 mod compact;
@@ -27,6 +28,7 @@ use crate::os::file::Dir;
 use crate::os::fork;
 use crate::report::{self, LOG_INFO, LOG_WARN};
 use crate::request::RangeRequest;
+use auto::AutoCompactor;
 use commit::Commits;
 use compact::Compactor;
 use publish::Publication;
@@ -44,6 +46,7 @@ pub struct Mvcc {
     commits: Commits,
     syncer: Syncer,
     compactor: Compactor,
+    auto: AutoCompactor,
     /// See [`Mvcc::on_reclaim`].
     on_reclaim: OnceLock<Box<dyn Fn() + Send + Sync>>,
     compact_revision: AtomicI64,
@@ -128,6 +131,7 @@ impl Mvcc {
             commits: Commits::new(durable),
             syncer: Syncer::new(weak.clone(), options.sync_interval_ms),
             compactor: Compactor::new(weak.clone()),
+            auto: AutoCompactor::new(weak.clone()),
             on_reclaim: OnceLock::new(),
             compact_revision: AtomicI64::new(report.compact_revision),
             jumps: report.jumps,
@@ -139,6 +143,11 @@ impl Mvcc {
             txn_total: AtomicU64::new(0),
             options,
         });
+        store.start_auto_compaction();
+        if !store.read_only {
+            // A crash may have come before space was given back (etcd 11.1).
+            store.reclaim_if_worth();
+        }
         Ok(store)
     }
 
@@ -232,6 +241,7 @@ impl Mvcc {
         if self.is_forked() || self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        self.auto.stop();
         self.syncer.stop();
         self.compactor.stop();
         let mut writer = lock(&self.writer);

@@ -183,6 +183,7 @@ impl Mvcc {
 
     /// What stands between a transaction and its answer, once the writer lock is free.
     fn settle(&self, revision: i64) -> Result<()> {
+        self.auto.reached(revision);
         match self.options.durability {
             Durability::Commit => self.wait_durable(revision, None).map(|_| ()),
             Durability::Interval => {

@@ -45,6 +45,7 @@ pub(super) struct Reader {
     /// A refused delivery is offered again up to here and not further.
     last: Option<i64>,
     skip: usize,
+    partly: bool,
     entries: Vec<(i64, Position)>,
     bytes: u64,
     revisions: u32,
@@ -132,6 +133,7 @@ pub(super) fn collect(turn: &mut usize, shared: &Shared, matched: i64) -> Vec<Re
             from,
             last: watch.pause.map(|pause| pause.last),
             skip: watch.pause.map_or(0, |pause| pause.skip),
+            partly: watch.pause.is_some_and(|pause| pause.partly),
             entries: Vec::new(),
             bytes: 0,
             revisions: 0,
@@ -172,6 +174,7 @@ fn settle(consumer: &mut Consumer, stream: &Arc<Stream>, readers: Vec<Reader>) {
                 entries: reader.entries,
                 resume_revision: next,
                 skip: reader.skip,
+                partly: reader.partly,
             });
         }
     }

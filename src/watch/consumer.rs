@@ -55,6 +55,8 @@ pub(super) struct Batch {
     pub(super) resume_revision: i64,
     /// Events at the front that were taken before.
     pub(super) skip: usize,
+    /// Parts before those events were taken.
+    pub(super) partly: bool,
 }
 
 impl Consumer {
@@ -159,6 +161,7 @@ impl Consumer {
                         entries: Vec::new(),
                         resume_revision: 0,
                         skip: 0,
+                        partly: false,
                     });
                     batches.len() - 1
                 });
@@ -182,7 +185,7 @@ impl Consumer {
     /// Cuts a batch into responses at the ends of revisions and queues them.
     pub(super) fn emit(&mut self, stream: &Stream, batch: Batch) {
         let mut rest = batch.entries.as_slice();
-        let mut skip = batch.skip;
+        let (mut skip, mut partly) = (batch.skip, batch.partly);
         while let Some(first) = rest.first() {
             let table = stream.hub.mvcc.log.table();
             let compacted = stream.hub.mvcc.compact_revision();
@@ -221,6 +224,7 @@ impl Consumer {
             response.watch_data = batch.spec.data;
             response.birth = batch.birth;
             response.skip(std::mem::take(&mut skip));
+            response.continues = std::mem::take(&mut partly);
             rest = &rest[taken..];
             if batch.spec.fragment {
                 self.ready.extend(response.fragments(stream.hub.mvcc.options().fragment_bytes));

@@ -205,7 +205,8 @@ impl Stream {
             && let Some(watch) = shared.watch(place, response.birth)
         {
             watch.next_revision = from;
-            watch.pause = Some(Pause { until: Instant::now() + PAUSE, last, skip });
+            watch.pause =
+                Some(Pause { until: Instant::now() + PAUSE, last, skip, partly: response.continues });
             shared.set_phase(place, Phase::Behind { from });
             return;
         }

@@ -287,6 +287,15 @@ impl Engine {
         number
     }
 
+    /// Nobody watched, so nothing up to `revision` concerns anyone.
+    pub(super) fn skip_if_idle(&mut self, hub: &Hub, revision: i64) {
+        if self.matcher.is_empty() && self.matched < revision {
+            self.cursor = None;
+            self.matched = revision;
+            hub.matched.store(revision, Ordering::Release);
+        }
+    }
+
     /// Takes a watch out.
     pub(super) fn remove(&mut self, range: KeyRange<'_>, number: u32) {
         if self.watches.get_mut(number as usize).and_then(Option::take).is_some() {

@@ -47,8 +47,8 @@ fn delivered(shared: &Shared, matched: i64) -> Option<i64> {
         if let Phase::Behind { from } = watch.phase {
             upto = upto.min(from - 1);
         }
-        // Fragments that were taken may end inside the next revision.
-        let partly = watch.pause.is_some_and(|pause| pause.skip > 0);
+        // Between the parts of a response there is no place for it.
+        let partly = watch.pause.is_some_and(|pause| pause.partly);
         given = given.max(watch.next_revision - i64::from(!partly));
     }
     (given <= upto).then_some(upto)

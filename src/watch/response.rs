@@ -25,6 +25,8 @@ pub struct Response {
     pub(super) cancel_reason: Cow<'static, str>,
     pub(super) watch_data: usize,
     pub(super) fragment: bool,
+    /// It goes on with a response of which parts were taken.
+    pub(super) continues: bool,
     /// Of the watch; ids may be used again.
     pub(super) birth: u64,
     body: Arc<Body>,
@@ -60,6 +62,7 @@ impl Response {
             cancel_reason: Cow::Borrowed(""),
             watch_data: 0,
             fragment: false,
+            continues: false,
             birth: 0,
             body: Arc::default(),
             from: 0,
@@ -184,6 +187,7 @@ impl Response {
         part.from = self.from + begin;
         part.to = self.from + end;
         part.fragment = fragment;
+        part.continues |= begin > 0;
         if fragment {
             part.resume_revision = 0;
         }

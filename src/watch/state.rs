@@ -70,6 +70,8 @@ pub(super) struct Pause {
     pub(super) until: Instant,
     pub(super) last: i64,
     pub(super) skip: usize,
+    /// Parts of the response were taken, so it is not over.
+    pub(super) partly: bool,
 }
 
 /// One live watch.

@@ -88,6 +88,7 @@ impl Stream {
         let id = shared.choose_id(request.watch_id)?;
         let spec = Arc::new(Spec::new(id, range, request));
         let current = self.hub.mvcc.revision();
+        engine.skip_if_idle(&self.hub, current);
         let next = if request.start_revision == 0 { current + 1 } else { request.start_revision };
         let lost = if next > current { Ok(()) } else { hub::check_start(&self.hub.mvcc, next) };
         let created = |spec: &Arc<Spec>, birth| {

@@ -114,11 +114,42 @@ static void compact_survives_reopening(void) {
   remove_folder(path);
 }
 
+static void a_store_compacts_by_itself_if_told_to(void) {
+  watch_store_options options;
+  watch_store *store = NULL;
+  int i;
+  WATCH_INIT(&options);
+  options.flags = WATCH_OPEN_MEMORY;
+  options.auto_compaction_revisions = 10;
+  REQUIRE_OK(watch_store_open(NULL, &options, &store));
+  for (i = 0; i < 300; i++) {
+    put(store, "k", "v");
+    CHECK(watch_store_compact_revision(store) <= (i < 8 ? -1 : i + 2 - 10));
+  }
+  while (watch_store_compact_revision(store) < 100) {
+  }
+  CHECK_INT(WATCH_OK, watch_store_close(store));
+  options.auto_compaction_period_ms = 100;
+  CHECK_INT(WATCH_ERR_INVALID_ARGUMENT, watch_store_open(NULL, &options, &store));
+  options.auto_compaction_revisions = 0;
+  REQUIRE_OK(watch_store_open(NULL, &options, &store));
+  put(store, "k", "v");
+  while (watch_store_compact_revision(store) != 2) {
+  }
+  CHECK_INT(WATCH_OK, watch_store_close(store));
+  options.auto_compaction_period_ms = 99;
+  CHECK_INT(WATCH_ERR_LIMIT, watch_store_open(NULL, &options, &store));
+  options.auto_compaction_period_ms = 0;
+  options.auto_compaction_revisions = -1;
+  CHECK_INT(WATCH_ERR_LIMIT, watch_store_open(NULL, &options, &store));
+}
+
 int main(void) {
   check_start();
   RUN(compact_moves_the_oldest_revision);
   RUN(compact_ends_a_watch_that_starts_below);
   RUN(compact_never_leaves_a_gap);
   RUN(compact_survives_reopening);
+  RUN(a_store_compacts_by_itself_if_told_to);
   return check_done();
 }

@@ -1,8 +1,9 @@
 //! The store as a handle: open, close, revisions, sync, compaction, numbers.
 
 use std::ffi::c_char;
+use std::time::Duration;
 
-use libwatch::{Durability, Result, Store, StoreOptions, StoreStats};
+use libwatch::{AutoCompaction, Durability, Error, ErrorCode, Result, Store, StoreOptions, StoreStats};
 
 use crate::guard;
 use crate::handle::{Handle, Inside, Pool};
@@ -73,6 +74,10 @@ pub struct watch_store_options {
     pub txn_ops_max: u32,
     /// threads that run response callbacks; 0 = 2; up to 256
     pub dispatch_threads: u32,
+    /// compact by itself, so that at least so many revisions are kept; 0 = do not
+    pub auto_compaction_revisions: i64,
+    /// the same by age: keep what is younger, in ms; 0 = do not; 100 to ten years. Only one of the two
+    pub auto_compaction_period_ms: u64,
 }
 request!(watch_store_options {
     flags,
@@ -83,6 +88,8 @@ request!(watch_store_options {
     progress_interval_ms,
     txn_ops_max,
     dispatch_threads,
+    auto_compaction_revisions,
+    auto_compaction_period_ms,
 });
 
 /// request (filled in by the library)
@@ -149,7 +156,7 @@ pub enum watch_compact_flag {
 #[cfg(target_pointer_width = "64")]
 const _: () = {
     use std::mem::{offset_of, size_of};
-    assert!(size_of::<watch_store_options>() == 48 && offset_of!(watch_store_options, segment_bytes) == 16);
+    assert!(size_of::<watch_store_options>() == 64 && offset_of!(watch_store_options, segment_bytes) == 16);
     assert!(offset_of!(watch_store_options, dispatch_threads) == 44);
     assert!(size_of::<watch_store_stats>() == 152);
 };
@@ -208,7 +215,20 @@ fn options_of(given: &watch_store_options) -> Result<StoreOptions> {
         progress_interval_ms: given.progress_interval_ms,
         txn_ops_max: given.txn_ops_max,
         dispatch_threads: given.dispatch_threads,
+        auto_compaction: auto_compaction_of(given)?,
     })
+}
+
+fn auto_compaction_of(given: &watch_store_options) -> Result<AutoCompaction> {
+    match (given.auto_compaction_revisions, given.auto_compaction_period_ms) {
+        (0, 0) => Ok(AutoCompaction::Off),
+        (revisions, 0) => Ok(AutoCompaction::Revisions(revisions)),
+        (0, ms) => Ok(AutoCompaction::Period(Duration::from_millis(ms))),
+        _ => {
+            let message = "auto_compaction_revisions and auto_compaction_period_ms are both set";
+            Err(Error::new(ErrorCode::InvalidArgument, message))
+        }
+    }
 }
 
 fn durability_of(number: u32) -> Result<Durability> {

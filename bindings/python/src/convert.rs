@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use libwatch::{Durability, ErrorCode, SortTarget};
+use libwatch::{AutoCompaction, Durability, ErrorCode, SortTarget};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView, PyString};
@@ -80,6 +80,19 @@ pub fn interval_ms(name: &str, seconds: f64) -> Result<u32, Failure> {
         return Err(refuse(ErrorCode::Limit, format!("{name} = {seconds} is more than {most} seconds")));
     }
     Ok(((seconds * 1000.0) as u32).max(1))
+}
+
+/// What `open` was asked to compact by itself.
+pub fn auto_compaction(revisions: Option<i64>, seconds: Option<f64>) -> Result<AutoCompaction, Failure> {
+    match (revisions, seconds) {
+        (None, None) => Ok(AutoCompaction::Off),
+        (Some(revisions), None) => Ok(AutoCompaction::Revisions(revisions)),
+        (None, Some(seconds)) => match Duration::try_from_secs_f64(seconds) {
+            Ok(period) => Ok(AutoCompaction::Period(period)),
+            Err(_) => Err(invalid(format!("auto_compaction_period = {seconds} is no number of seconds"))),
+        },
+        _ => Err(invalid("auto_compaction_revisions and auto_compaction_period are both given")),
+    }
 }
 
 /// A number that counts something, at least one.

@@ -33,9 +33,11 @@ pub struct Store {
 /// Opens the store in the folder `path`, or one in memory.
 #[pyfunction]
 #[pyo3(signature = (path, *, create=true, read_only=false, durability="commit", sync_interval=0.01,
-    progress_interval=600.0, segment_bytes=None, fragment_bytes=None, txn_ops_max=None),
+    progress_interval=600.0, segment_bytes=None, fragment_bytes=None, txn_ops_max=None,
+    auto_compaction_revisions=None, auto_compaction_period=None),
     text_signature = "(path, *, create=True, read_only=False, durability='commit', sync_interval=0.01, \
-    progress_interval=600.0, segment_bytes=None, fragment_bytes=None, txn_ops_max=None)")]
+    progress_interval=600.0, segment_bytes=None, fragment_bytes=None, txn_ops_max=None, \
+    auto_compaction_revisions=None, auto_compaction_period=None)")]
 #[expect(clippy::too_many_arguments, reason = "Python callers name them")]
 pub fn open(
     py: Python<'_>,
@@ -48,6 +50,8 @@ pub fn open(
     segment_bytes: Option<i64>,
     fragment_bytes: Option<i64>,
     txn_ops_max: Option<i64>,
+    auto_compaction_revisions: Option<i64>,
+    auto_compaction_period: Option<f64>,
 ) -> Result<Store, Failure> {
     let mut options = StoreOptions {
         create,
@@ -55,6 +59,7 @@ pub fn open(
         durability: convert::durability(durability)?,
         sync_interval_ms: convert::interval_ms("sync_interval", sync_interval)?,
         progress_interval_ms: convert::interval_ms("progress_interval", progress_interval)?,
+        auto_compaction: convert::auto_compaction(auto_compaction_revisions, auto_compaction_period)?,
         ..StoreOptions::default()
     };
     if let Some(bytes) = segment_bytes {
