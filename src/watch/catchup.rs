@@ -260,7 +260,12 @@ impl<'w> Group<'w> {
 fn narrow(mvcc: &Mvcc, reader: &mut Reader, upto: i64) -> Option<usize> {
     let spec = reader.spec.clone();
     let range = spec.range();
+    let from = reader.from;
     let _gate = mvcc.gate_shared();
+    if mvcc.legal_start(from) > from {
+        // A compaction came meanwhile and may have cut the chains; the next slice says so.
+        return Some(0);
+    }
     let keys = if range.is_single() {
         let hash = mvcc.index.hash(range.key);
         let found = mvcc.fresh_table(|table| mvcc.index.find(table, hash, range.key));
@@ -272,7 +277,6 @@ fn narrow(mvcc: &Mvcc, reader: &mut Reader, upto: i64) -> Option<usize> {
         }
         chunk.newest
     };
-    let from = reader.from;
     let count = |upto: i64| -> u64 {
         keys.iter().map(|at| mvcc.fresh_table(|table| count_between(table, *at, from, upto))).sum()
     };

@@ -87,6 +87,10 @@ impl Pool {
             return;
         }
         let mut state = lock(&self.state);
+        if self.stopped.load(Ordering::SeqCst) {
+            // Nobody would take it out again, and it holds the hub.
+            return;
+        }
         state.queue.push_back(stream.clone());
         let all_busy = state.idle == 0 && state.threads.len() < self.threads_max;
         if all_busy && !state.threads.iter().any(Thread::is_current) {

@@ -55,7 +55,7 @@ impl Stream {
         hub.register(&stream);
         if hub.is_closing() {
             // Perhaps registered too late for the store's close to see it.
-            stream.shutdown();
+            stream.close();
             return Err(Error::new(ErrorCode::Closed, "the store is closed"));
         }
         Ok(stream)

@@ -1,13 +1,14 @@
-//! What watches see of a crash that may have taken revisions: the only part of the engine that needs a simulated
-//! restart of the machine, which the public interface cannot give.
+//! What the public interface cannot show: what watches see of a crash that may have taken revisions, which needs a
+//! simulated restart of the machine, and when streams will tick.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Hub, Response, Stream};
 use crate::error::ErrorCode;
 use crate::log::tests::{Mask, crash_image};
-use crate::mvcc::Mvcc;
+use crate::mvcc::{Mvcc, lock};
 use crate::options::{Durability, StoreOptions, StreamOptions};
 use crate::os::file::{Dir, Filesystem};
 use crate::os::memory::MemDir;
@@ -95,4 +96,25 @@ fn a_revision_inside_a_jump_cannot_be_read() {
     }
     assert_eq!(read(LAST).unwrap().kv(0).mod_revision, LAST);
     assert_eq!(read(first).unwrap().kv(0).mod_revision, LAST);
+}
+
+/// etcd 12.2: up to a tenth later than asked, each stream at another time (#9246)
+#[test]
+fn etcd_9246_streams_do_not_tick_together() {
+    let hub = Hub::new(open(MemDir::new()));
+    let asked = Duration::from_millis(hub.mvcc.options().progress_interval_ms.into());
+    let mut waits = BTreeSet::new();
+    for _ in 0..60 {
+        let stream = Stream::open(&hub, &StreamOptions::default(), None).unwrap();
+        stream.create(&CreateRequest { key: b"key", progress_notify: true, ..Default::default() }).unwrap();
+        let before = Instant::now();
+        let due = lock(&stream.consumer).wake_at(&stream).expect("no tick is due");
+        let late = before.elapsed();
+        let wait = due.duration_since(before);
+        assert!(wait >= asked && wait <= asked + asked / 10 + late, "{wait:?}");
+        waits.insert(wait.as_secs());
+    }
+    // Drawn from sixty seconds; without it all would be the same one, or two.
+    assert!(waits.len() > 15, "{waits:?}");
+    hub.close();
 }
