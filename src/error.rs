@@ -138,8 +138,11 @@ impl Error {
 
     /// `Compacted`, with the lowest revision that can still be asked for.
     pub fn compacted(required: i64, compact_revision: i64) -> Self {
-        let message = format!("revision {required} has been compacted; the oldest is {compact_revision}");
-        Self { revision: compact_revision, ..Self::new(ErrorCode::Compacted, message) }
+        let message = match compact_revision {
+            0.. => format!("revision {required} has been compacted; the oldest is {compact_revision}"),
+            _ => format!("revision {required} is below every revision"),
+        };
+        Self { revision: compact_revision.max(0), ..Self::new(ErrorCode::Compacted, message) }
     }
 
     /// `FutureRevision`, with the current revision.

@@ -26,7 +26,9 @@ fn a_compaction_is_above_the_last_one_and_not_above_now() {
     // etcd 10.1
     let store = memory();
     put(&store, "a", "1");
-    assert_eq!(refused(store.compact(-1, false)), ErrorCode::Compacted);
+    let error = store.compact(-1, false).expect_err("it is below every revision");
+    assert_eq!((error.code(), error.compact_revision()), (ErrorCode::Compacted, 0));
+    assert!(!error.message().contains("oldest"), "{error}");
     store.compact(0, false).unwrap();
     assert_eq!(refused(store.compact(0, false)), ErrorCode::Compacted);
     let error = store.compact(3, false).expect_err("it is in the future");
@@ -81,7 +83,7 @@ fn a_compaction_keeps_the_state_at_its_revision() {
 
 #[test]
 fn a_delete_at_the_compaction_is_kept_for_watches_also_across_reopening() {
-    // etcd 10.3, 19.1 #18089 and #19179
+    // etcd 10.3, #18089 and #19179
     watched(|| {
         for physical in [false, true] {
             let folder = folder();
@@ -135,6 +137,37 @@ fn a_compaction_that_does_not_wait_gives_space_back_later() {
         let before = log_bytes(&store);
         store.compact(store.revision(), false).unwrap();
         until(|| log_bytes(&store) < before / 4);
+    });
+}
+
+/// etcd 10.4
+#[test]
+fn a_base_after_an_empty_one_is_not_taken_for_an_older_one() {
+    watched(|| {
+        let folder = folder();
+        let mut store = Store::open(folder.path(), &tiny()).unwrap();
+        for key in ["A", "a", "z"] {
+            put(&store, key, "");
+        }
+        store.compact(4, true).unwrap();
+        // From here on versions of "a" point into the first base.
+        put(&store, "a", "5");
+        let all = DeleteRangeRequest { key: ALL.0, range_end: ALL.1, prev_kv: false };
+        assert_eq!(store.delete_range(&all).unwrap().deleted(), 3);
+        put(&store, "a", "7");
+        store.compact(7, true).unwrap();
+        store.close().unwrap();
+        store = Store::open(folder.path(), &tiny()).unwrap();
+        // Where the first base had "a", the next one has the middle of a value.
+        put(&store, "A", "x".repeat(4000));
+        put(&store, "a", "9");
+        put(&store, "a", "10");
+        store.compact(9, true).unwrap();
+        assert_eq!(get(&store, "a", 9).as_deref(), Some("9"));
+        assert_eq!(get(&store, "a", 0).as_deref(), Some("10"));
+        let stream = stream(&store);
+        stream.create(&watch((b"a", b""), 9)).unwrap();
+        assert_eq!(take_lines(&stream, 2), ["9 put a=9", "10 put a=10"]);
     });
 }
 
@@ -215,7 +248,7 @@ fn a_compaction_survives_a_crash() {
 /// etcd 11.2
 #[test]
 fn the_revision_does_not_go_back_when_everything_was_compacted_away() {
-    // etcd 11.1, 11.2, 19.1 #6567 and #17780
+    // etcd 11.1, 11.2, #6567 and #17780
     let folder = folder();
     let store = Store::open(folder.path(), &tiny()).unwrap();
     churn(&store, 10, 10);

@@ -222,6 +222,20 @@ fn the_descriptor_is_readable_exactly_while_a_response_is_queued() {
     });
 }
 
+/// etcd 9.5, S 19.2
+#[test]
+fn a_stream_that_ended_gives_no_new_descriptor_and_keeps_the_old_one_readable() {
+    watched(|| {
+        let store = memory();
+        let (polled, other) = (stream(&store), stream(&store));
+        polled.fd().unwrap();
+        polled.close();
+        assert!(readable(&polled));
+        store.close().unwrap();
+        assert_eq!(refused(other.fd()), ErrorCode::Closed);
+    });
+}
+
 /// S 19.2
 #[test]
 fn the_descriptor_tells_of_every_kind_of_response_and_of_the_end() {

@@ -43,7 +43,7 @@ fn an_empty_key_without_range_end_is_the_key_of_one_zero_byte() {
 
 #[test]
 fn a_start_of_0_means_from_now_on() {
-    // etcd 3.1, 19.5 #11496
+    // etcd 3.1, #11496
     watched(|| {
         let store = memory();
         put(&store, "a", "before");
@@ -82,7 +82,7 @@ fn a_start_in_the_past_replays_from_there_inclusive_and_goes_on() {
 /// etcd 3.2, 8.2
 #[test]
 fn a_start_in_the_future_delivers_nothing_before_it() {
-    // etcd 3.2, 19.1 #20221
+    // etcd 3.2, #20221
     watched(|| {
         let store = memory();
         let stream = stream(&store);
@@ -353,7 +353,7 @@ fn a_response_names_its_watch_its_data_and_where_to_resume() {
 /// etcd 8.4
 #[test]
 fn every_event_can_be_read_at_its_revision_when_it_arrives() {
-    // etcd 8.4, 21.1
+    // etcd 8.4
     watched(|| {
         let folder = folder();
         for store in [memory(), Store::open(folder.path(), &tiny()).unwrap()] {

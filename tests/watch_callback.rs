@@ -180,6 +180,36 @@ fn not_now_repeats_the_same_events_although_more_were_written() {
     });
 }
 
+/// etcd 3.9, 9.3
+#[test]
+fn a_late_refusal_does_not_touch_a_later_watch_of_the_same_id() {
+    watched(|| {
+        let store = memory();
+        (0..20).for_each(|_| assert!(put(&store, "a", "") > 0));
+        let (entered, wait_entered) = channel();
+        let (go, wait_go) = channel::<()>();
+        let (told, heard) = channel();
+        let answer = move |response: &Response| {
+            if response.is_canceled() {
+                told.send((response.watch_id(), response.resume_revision())).unwrap();
+                return Answer::Taken;
+            }
+            entered.send(()).unwrap();
+            wait_go.recv().unwrap();
+            Answer::Again
+        };
+        let stream = store.stream_with_callback(&StreamOptions::default(), Box::new(answer)).unwrap();
+        let third = |start| CreateRequest { watch_id: 3, ..watch((b"a", b""), start) };
+        stream.create(&third(12)).unwrap();
+        wait_entered.recv().unwrap();
+        stream.cancel(3).unwrap();
+        stream.create(&third(0)).unwrap();
+        stream.cancel(3).unwrap();
+        go.send(()).unwrap();
+        assert_eq!([heard.recv().unwrap(), heard.recv().unwrap()], [(3, 12), (3, 22)]);
+    });
+}
+
 /// etcd 8.6
 #[test]
 fn not_now_holds_back_one_watch_and_no_other() {
@@ -248,7 +278,7 @@ fn a_watch_that_is_held_back_can_be_canceled_and_resumes_with_what_it_refused() 
 
 #[test]
 fn a_held_back_watch_that_a_compaction_overtakes_is_canceled() {
-    // etcd 10.7
+    // etcd 10.6
     watched(|| {
         let store = memory();
         let heard = hear(&store, |_| Answer::Again);

@@ -100,7 +100,7 @@ fn a_consumer_that_waits_is_woken_by_a_cancel() {
 
 #[test]
 fn canceled_watches_are_gone_from_the_statistics() {
-    // etcd 19.3 #6134
+    // etcd #6134
     watched(|| {
         let store = memory();
         let stream = stream(&store);
@@ -238,7 +238,7 @@ fn read_to_the_end(stream: &Stream) -> (Response, Vec<i64>) {
 
 #[test]
 fn a_slow_watch_gets_a_prefix_and_then_the_compaction_never_a_gap() {
-    // etcd 10.7, 19.1 #17529
+    // etcd 10.6, #17529
     watched(|| {
         for physical in [false, true] {
             for read_before in [0, 1, 5] {
@@ -287,7 +287,7 @@ fn a_live_watch_whose_consumer_sleeps_through_a_compaction_is_told() {
 
 #[test]
 fn many_watches_behind_a_compaction_are_each_canceled_once() {
-    // etcd 10.9, 19.3 #22294
+    // etcd 10.9, #22294
     watched(|| {
         let store = memory();
         (0..20).for_each(|_| _ = put(&store, "a", "1"));
@@ -305,6 +305,7 @@ fn many_watches_behind_a_compaction_are_each_canceled_once() {
     });
 }
 
+/// etcd 9.4
 #[test]
 fn the_chosen_id_of_a_watch_that_a_compaction_canceled_is_free() {
     // etcd 3.9 keeps it occupied
@@ -315,6 +316,7 @@ fn the_chosen_id_of_a_watch_that_a_compaction_canceled_is_free() {
         let stream = stream(&store);
         let chosen = |start| CreateRequest { watch_id: 7, ..watch(ALL, start) };
         stream.create(&chosen(2)).unwrap();
+        assert_eq!(refused(stream.cancel(7)), ErrorCode::WatchNotFound);
         assert_eq!(stream.create(&chosen(6)).unwrap(), 7);
         let responses = settle(&stream);
         assert!(is_canceled_by_compaction(&responses[0], 6));

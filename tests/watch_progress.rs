@@ -87,6 +87,33 @@ fn a_request_is_answered_although_events_never_pause() {
     });
 }
 
+/// etcd 12.5
+#[test]
+fn a_callback_stream_answers_although_what_came_last_concerns_none_of_its_watches() {
+    watched(|| {
+        let store = memory_with(|options| *options = tiny());
+        put(&store, "a", "");
+        for _ in 0..1_500 {
+            let (told, heard) = channel();
+            let answer = move |response: &Response| {
+                if response.is_progress() {
+                    told.send(response.revision()).unwrap();
+                }
+                Answer::Taken
+            };
+            let stream = store.stream_with_callback(&StreamOptions::default(), Box::new(answer)).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| (0..4).for_each(|_| assert!(put(&store, "b", "") > 0)));
+                for _ in 0..3 {
+                    stream.create(&watch((b"a", b""), 1)).unwrap();
+                    stream.request_progress().unwrap();
+                }
+            });
+            (0..3).for_each(|_| assert!(heard.recv().unwrap() > 0));
+        }
+    });
+}
+
 /// etcd 6.3
 #[test]
 fn filtered_events_do_not_put_off_a_notification() {
@@ -157,7 +184,7 @@ fn every_request_is_answered_once() {
 
 #[test]
 fn a_watch_on_the_future_does_not_silence_progress() {
-    // etcd 12.6 is silent here
+    // etcd is silent here
     watched(|| {
         let store = memory();
         let stream = stream(&store);
@@ -194,7 +221,7 @@ fn progress_comes_behind_all_history_of_a_watch_that_is_behind() {
 
 #[test]
 fn progress_comes_behind_live_events_that_wait() {
-    // etcd 12.4, 19.2 #15220
+    // etcd 12.4, #15220
     watched(|| {
         let store = memory();
         let stream = stream(&store);
@@ -288,7 +315,7 @@ fn canceling_the_watch_that_is_behind_lets_progress_through() {
 
 #[test]
 fn an_idle_watch_that_asked_is_notified_periodically_and_no_other() {
-    // etcd 12.1, 12.2, 19.2 #5878; the interval is at least 100 ms
+    // etcd 12.1, 12.2, #5878; the interval is at least 100 ms
     watched(|| {
         let store = ticking();
         put(&store, "b", "1");
@@ -331,7 +358,7 @@ fn a_watch_that_got_events_is_passed_over_by_the_next_notification() {
 
 #[test]
 fn a_watch_on_the_future_is_not_notified_before_its_start() {
-    // etcd 12.3, 19.2 #20229
+    // etcd 12.3, #20229
     watched(|| {
         let store = ticking();
         let stream = stream(&store);

@@ -26,8 +26,7 @@ pub fn resolve<'t>(table: &'t SegmentTable, at: Position, key: &[u8]) -> Result<
     }
     let newest = match at.seq() & BASE_BIT {
         0 => table.segments().last().map_or(0, |segment| segment.seq()),
-        // Without a base, the one meant was dropped together with its last key.
-        _ => table.base_parts().last().map_or(u32::MAX, |part| part.seq()),
+        _ => table.base_end() - 1,
     };
     if at.seq() > newest {
         return Err(Stale);

@@ -4,7 +4,6 @@
 
 use super::base::{BaseDraft, BaseWriter, Turn};
 use super::header::{FileHeader, HEADER_BYTES, Naming, PAGE, file_name, segment_name};
-use super::position::BASE_BIT;
 use super::prepare::Blueprint;
 use super::record::{Record, RecordKind};
 use super::segment::{Segment, SegmentInfo};
@@ -21,8 +20,7 @@ impl Log {
         self.check_writable()?;
         let turn = Turn::take(&self.base_turn)?;
         let table = self.table();
-        let next = table.base.last().map_or(BASE_BIT | 1, |last| last.seq() + 1);
-        Ok(BaseWriter::new(Arc::clone(self), base_revision, next, turn))
+        Ok(BaseWriter::new(Arc::clone(self), base_revision, table.base_end(), turn))
     }
 
     /// Makes `draft` the base and lets the log begin at `first_kept_revision`: segments wholly below it are
@@ -44,10 +42,11 @@ impl Log {
         }
         let keep_from = first_kept(&before, first_kept_revision);
         let first_seq = before.segments[keep_from].seq();
+        let base_first = draft.parts.first().map_or(before.base_end(), |part| part.seq());
         draft.keep = true;
         self.update_manifest(|next| {
             next.first_seq = first_seq;
-            next.base_first = draft.parts.first().map_or(0, |part| part.seq());
+            next.base_first = base_first;
             next.base_count = draft.parts.len() as u32;
             next.base_revision = draft.base_revision;
             next.first_revision = first_kept_revision;
@@ -57,6 +56,7 @@ impl Log {
         self.change_table(|table| {
             table.segments.retain(|segment| segment.seq() >= first_seq);
             table.base = draft.parts.clone();
+            table.base_first = base_first;
             table.base_revision = draft.base_revision;
             table.first_revision = first_kept_revision;
         });

@@ -162,12 +162,7 @@ impl Log {
 
     pub(super) fn change_table<R>(&self, change: impl FnOnce(&mut SegmentTable) -> R) -> R {
         let mut table = lock(&self.table);
-        let mut next = SegmentTable {
-            segments: table.segments.clone(),
-            base: table.base.clone(),
-            first_revision: table.first_revision,
-            base_revision: table.base_revision,
-        };
+        let mut next = SegmentTable::clone(&table);
         let result = change(&mut next);
         *table = Arc::new(next);
         result

@@ -8,10 +8,12 @@ use super::segment::Segment;
 use std::sync::Arc;
 
 /// See the module. Shared as `Arc<SegmentTable>`; reading it takes no lock.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SegmentTable {
     pub(super) segments: Vec<Arc<Segment>>,
     pub(super) base: Vec<Arc<Segment>>,
+    /// Number of the first part, or of the next one while there is none; 0 before the first base.
+    pub(super) base_first: u32,
     pub(super) first_revision: i64,
     pub(super) base_revision: i64,
 }
@@ -40,6 +42,12 @@ impl SegmentTable {
     /// The parts of the base in key order.
     pub fn base_parts(&self) -> &[Arc<Segment>] {
         &self.base
+    }
+
+    /// One more than the highest number that a base part has or had: numbers are never given twice, because
+    /// pointers to dropped parts remain.
+    pub fn base_end(&self) -> u32 {
+        self.base_first.max(BASE_BIT | 1) + self.base.len() as u32
     }
 
     /// The first revision that the log keeps; below it there is only the base. Log segments may hold older

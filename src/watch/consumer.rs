@@ -115,9 +115,10 @@ impl Consumer {
                     response.birth = birth;
                     response
                 }
-                Control::Canceled { spec, resume_revision, code, compact_revision } => {
+                Control::Canceled { spec, birth, resume_revision, code, compact_revision } => {
                     let mut response = Response::control(Kind::Canceled, spec.id, current, resume_revision);
                     response.watch_data = spec.data;
+                    response.birth = birth;
                     response.compact_revision = compact_revision;
                     response.cancel_code = code;
                     response.cancel_reason = code.map_or(Cow::Borrowed(""), |code| code.sentence().into());
@@ -219,7 +220,7 @@ impl Consumer {
                     return;
                 }
             }
-            let after = rest.get(taken).map_or(batch.resume_revision, |_| revision + 1);
+            let after = rest.get(taken).map_or(batch.resume_revision, |_| rest[taken - 1].0 + 1);
             let mut response = builder.finish(batch.spec.id, stream.hub.mvcc.revision(), after);
             response.watch_data = batch.spec.data;
             response.birth = batch.birth;
@@ -239,7 +240,7 @@ impl Consumer {
             let mut shared = stream.shared();
             match shared.watch(batch.place, batch.birth) {
                 Some(watch) => watch.next_revision = first,
-                None => return shared.lower_canceled(batch.spec.id, first),
+                None => return shared.lower_canceled(batch.birth, first),
             }
         }
         stream.cancel_for(batch.place, batch.birth, ErrorCode::Compacted, legal);
@@ -359,6 +360,14 @@ impl Stream {
             || catches_up()
     }
 
+    /// A request for progress could not be answered because the consumer had read further than the tailer. The
+    /// tailer wakes only streams that it has something for, so who ran this one must come again.
+    pub(super) fn awaits_tailer(&self) -> bool {
+        let shared = self.shared();
+        let waits = shared.end.is_none() && !shared.progress_requests.is_empty();
+        waits && (self.hub.has_unmatched() || progress::can_answer(&shared, self.hub.matched()))
+    }
+
     /// The descriptor that is readable exactly while a response is queued or the stream has ended.
     pub fn fd(self: &Arc<Self>) -> Result<std::os::fd::RawFd> {
         use std::os::fd::AsRawFd;
@@ -372,6 +381,7 @@ impl Stream {
         if let Some(fd) = self.fd.get() {
             return Ok(fd.as_raw_fd());
         }
+        self.check_open()?;
         let fd = EventFd::new()?;
         self.hub.descriptors.start()?;
         let fd = self.fd.get_or_init(|| fd);
@@ -394,6 +404,9 @@ impl Stream {
         if !consumer.ready.is_empty() || ended {
             self.wake_caller();
             return None;
+        }
+        if self.awaits_tailer() {
+            return Some(Instant::now());
         }
         consumer.wake_at(self)
     }

@@ -165,6 +165,7 @@ impl Stream {
                 last = true;
                 break;
             } else if filled == Fill::Nothing {
+                more = self.awaits_tailer();
                 break;
             }
             if turns >= TURN_RESPONSES && end.is_none() {
@@ -211,7 +212,7 @@ impl Stream {
             return;
         }
         // Canceled meanwhile: what was refused was not delivered.
-        lower_canceled(&mut consumer, &mut shared, response.watch_id(), from);
+        lower_canceled(&mut consumer, &mut shared, response.birth, from);
     }
 
     fn cancel_by_answer(self: &Arc<Self>, response: &Response, code: ErrorCode) {
@@ -234,7 +235,7 @@ impl Stream {
             None => false,
         });
         let Some(place) = live else {
-            return lower_canceled(&mut consumer, &mut shared, response.watch_id(), from);
+            return lower_canceled(&mut consumer, &mut shared, response.birth, from);
         };
         drop(shared);
         drop(consumer);
@@ -247,11 +248,11 @@ impl Stream {
 }
 
 /// What was not taken was not delivered, also where the watch was canceled meanwhile.
-fn lower_canceled(consumer: &mut Consumer, shared: &mut Shared, id: i64, from: i64) {
+fn lower_canceled(consumer: &mut Consumer, shared: &mut Shared, birth: u64, from: i64) {
     for canceled in &mut consumer.ready {
-        if canceled.is_canceled() && canceled.watch_id() == id {
+        if canceled.is_canceled() && canceled.birth == birth {
             canceled.resume_revision = canceled.resume_revision.min(from);
         }
     }
-    shared.lower_canceled(id, from);
+    shared.lower_canceled(birth, from);
 }

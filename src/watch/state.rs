@@ -102,8 +102,18 @@ pub(super) struct Entry {
 /// A response that is not made of events.
 #[derive(Debug)]
 pub(super) enum Control {
-    Created { spec: Arc<Spec>, birth: u64, resume_revision: i64 },
-    Canceled { spec: Arc<Spec>, resume_revision: i64, code: Option<ErrorCode>, compact_revision: i64 },
+    Created {
+        spec: Arc<Spec>,
+        birth: u64,
+        resume_revision: i64,
+    },
+    Canceled {
+        spec: Arc<Spec>,
+        birth: u64,
+        resume_revision: i64,
+        code: Option<ErrorCode>,
+        compact_revision: i64,
+    },
 }
 
 /// Why a stream ended.
@@ -234,10 +244,10 @@ impl Shared {
     }
 
     /// What was on its way to a watch that was canceled meanwhile did not arrive: it goes on at `from`.
-    pub(super) fn lower_canceled(&mut self, id: i64, from: i64) {
+    pub(super) fn lower_canceled(&mut self, birth: u64, from: i64) {
         for control in &mut self.controls {
-            if let Control::Canceled { spec, resume_revision, .. } = control
-                && spec.id == id
+            if let Control::Canceled { birth: canceled, resume_revision, .. } = control
+                && *canceled == birth
             {
                 *resume_revision = (*resume_revision).min(from);
             }

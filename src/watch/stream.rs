@@ -99,6 +99,7 @@ impl Stream {
             shared.controls.extend(created(&spec, 0));
             shared.controls.push_back(Control::Canceled {
                 spec,
+                birth: 0,
                 resume_revision: next,
                 code: Some(ErrorCode::Compacted),
                 compact_revision: legal,
@@ -140,6 +141,7 @@ impl Stream {
             let resume_revision = resume_of(&watch, shared.ring.is_empty(), matched);
             shared.controls.push_back(Control::Canceled {
                 spec: watch.spec,
+                birth: watch.birth,
                 resume_revision,
                 code: None,
                 compact_revision: 0,
@@ -162,6 +164,7 @@ impl Stream {
             engine.remove(watch.spec.range(), watch.number);
             shared.controls.push_back(Control::Canceled {
                 resume_revision: watch.next_revision,
+                birth: watch.birth,
                 spec: watch.spec,
                 code: Some(code),
                 compact_revision,
@@ -226,6 +229,7 @@ impl Stream {
                 let resume_revision = resume_of(&watch, shared.ring.is_empty(), self.hub.matched());
                 shared.controls.push_back(Control::Canceled {
                     resume_revision,
+                    birth: watch.birth,
                     spec: watch.spec,
                     code: Some(ErrorCode::Closed),
                     compact_revision: 0,

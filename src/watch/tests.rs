@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::consumer::Fill;
+use super::state::Phase;
 use super::{Hub, Response, Stream};
 use crate::error::ErrorCode;
+use crate::log::Cursor;
 use crate::log::tests::{Mask, crash_image};
 use crate::mvcc::{Mvcc, lock};
 use crate::options::{Durability, StoreOptions, StreamOptions};
@@ -116,5 +119,29 @@ fn etcd_9246_streams_do_not_tick_together() {
     }
     // Drawn from sixty seconds; without it all would be the same one, or two.
     assert!(waits.len() > 15, "{waits:?}");
+    hub.close();
+}
+
+/// etcd 8.12, 17 Atomic and Ordered: a hand-out that the consumer sees half done
+#[test]
+fn what_was_offered_and_not_yet_matched_stays_in_the_ring_and_nothing_passes_it() {
+    let store = open(MemDir::new());
+    let hub = Hub::new(Arc::clone(&store));
+    let stream = Stream::open(&hub, &StreamOptions::default(), None).unwrap();
+    stream.create(&CreateRequest { key: b"key", ..Default::default() }).unwrap();
+    let revision = put(&store);
+    let mut cursor = Cursor::at_revision(store.log.table(), revision).unwrap();
+    {
+        let record = cursor.next(revision).unwrap();
+        let change = record.changes().next().unwrap();
+        assert!(stream.shared().offer(0, revision, change.position(), change.op()));
+    }
+    // More of this revision may follow.
+    assert!(lock(&stream.consumer).fill(&stream) == Fill::Nothing);
+    assert!(!stream.shared().ring.is_empty());
+    // The ring was full for the next one: the log has it, but the ring comes first.
+    put(&store);
+    stream.shared().set_phase(0, Phase::Behind { from: revision + 1 });
+    assert!(lock(&stream.consumer).fill(&stream) == Fill::Nothing);
     hub.close();
 }

@@ -186,6 +186,33 @@ fn a_cursor_that_compaction_overtook_says_so() {
 }
 
 #[test]
+fn numbers_of_base_parts_are_never_given_twice() {
+    for (way, dir, durability, _temp) in all_ways() {
+        let mut store = open(&dir, durability);
+        let mut given = std::collections::BTreeSet::new();
+        for round in 0..4 {
+            let begin = store.appender.revision();
+            grow(&mut store, begin + 300);
+            compact(&mut store, begin + 200, 8192);
+            let parts = store.log.table().base_parts().iter().map(|part| part.seq()).collect::<Vec<_>>();
+            assert!(parts.len() > 1, "{way}");
+            assert!(parts.iter().all(|seq| given.insert(*seq)), "{way}: {parts:?} in round {round}");
+            // A base without parts, as where every key was deleted.
+            store.appender.append_compact(begin + 300, begin + 300).unwrap();
+            store.appender.roll().unwrap();
+            let draft = store.log.base_writer(begin + 299).unwrap().finish().unwrap();
+            store.log.install_base(draft, begin + 300).unwrap();
+            assert!(store.log.table().base_parts().is_empty(), "{way}");
+            if round % 2 == 0 {
+                store.appender.close().unwrap();
+                drop(store);
+                store = open(&dir, durability);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_base_of_nothing_and_of_everything() {
     let dir: Arc<dyn Dir> = MemDir::new();
     let mut store = open(&dir, Durability::None);
