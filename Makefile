@@ -114,7 +114,7 @@ python: $(venv)/package ## Installs the Python package into .venv
 
 # ---- test -------------------------------------------------------------------------------------------------------
 
-steps := fmt-check clippy test-rust test-loom test-stress test-c test-cpp test-readme test-python test-demo
+steps := fmt-check clippy test-rust test-model test-loom test-stress test-c test-cpp test-readme test-python test-demo
 
 .PHONY: test
 test: tools ## Runs every check; ends with "test: ok"
@@ -145,6 +145,18 @@ clippy: ## Lints of all Rust targets, warnings are errors
 test-rust: ## Unit, API, conformance, crash and documentation tests, and the C header
 	$(say) "test-rust: core and C library: unit, API, conformance, kill -9, header, documentation"
 	@$(CARGO) test --no-fail-fast
+
+.PHONY: test-model
+test-model: ## Random programs against a plain model for two minutes, step by step and many at once
+	$(say) "test-model: random programs against a plain model, a minute step by step, a minute many at once"
+	@LIBWATCH_MODEL_SECONDS=60 $(CARGO) test --no-fail-fast -p libwatch-model
+
+.PHONY: soak
+soak: ## The same for LIBWATCH_SOAK_SECONDS (600), optimised; prints its seed, LIBWATCH_SEED repeats it
+	$(say) "soak: random programs against a plain model, optimised"
+	@CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_TARGET_DIR=$(target)/soak \
+	  LIBWATCH_SOAK_SECONDS=$${LIBWATCH_SOAK_SECONDS:-600} \
+	  $(CARGO) test --release -p libwatch-model --test soak -- --nocapture
 
 .PHONY: test-loom
 test-loom: ## The concurrent core under a model checker
@@ -190,6 +202,14 @@ test-python: $(venv)/package ## ruff, mypy, pytest
 	@$(venv)/bin/python -m mypy
 	$(say) "test-python: pytest"
 	@$(venv)/bin/python -m pytest --quiet
+
+.PHONY: etcd-diff
+etcd-diff: ## Random programs on a real etcd and on libwatch (ETCD_DIFF_SECONDS, ETCD_DIFF_STEPS, LIBWATCH_SEED)
+	$(say) "etcd-diff: random programs on a real etcd and on libwatch, every answer and every event compared"
+	@mkdir -p $(target); \
+	if command -v etcd >/dev/null 2>&1; then \
+	  $(CARGO) test --quiet -p libwatch-etcd-diff && $(CARGO) run --quiet -p libwatch-etcd-diff; \
+	else $(call skip,etcd-diff,apt-get install etcd-server); fi
 
 # ---- demo -------------------------------------------------------------------------------------------------------
 
