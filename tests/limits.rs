@@ -1,18 +1,36 @@
-//! Every bound: what is at it is taken, what is one past it is refused and changes nothing.
+//! Every bound: what is at it is taken, what is one past it is refused by name and changes nothing. The same cases
+//! are in tests/c, tests/cpp and tests/python.
 
 mod common;
 
 use common::*;
 use libwatch::{
     Compare, CompareResult, CompareTarget, CreateRequest, DeleteRangeRequest, ErrorCode, Op, PutRequest,
-    RangeRequest, Store, StoreOptions, TxnRequest, limits,
+    RangeRequest, Result, Store, StoreOptions, TxnRequest, limits,
 };
+
+/// What a refused call must leave as it was.
+fn numbers(store: &Store) -> [u64; 6] {
+    let stats = store.stats().unwrap();
+    let totals = [stats.put_total, stats.delete_total, stats.txn_total];
+    [stats.revision as u64, stats.key_count, stats.watch_count, totals[0], totals[1], totals[2]]
+}
+
+/// The call is past a bound, says so with these words, and changes nothing.
+fn limited<T>(store: &Store, words: &str, call: impl FnOnce() -> Result<T>) {
+    let before = numbers(store);
+    let refusal = call().map(drop).expect_err(words);
+    assert_eq!(refusal.code(), ErrorCode::Limit, "{refusal}");
+    assert!(refusal.message().contains(words), "{refusal} against {words}");
+    assert_eq!(numbers(store), before, "{refusal}");
+}
 
 fn op_put(key: &[u8]) -> Op<'_> {
     Op::Put(PutRequest { key, ..Default::default() })
 }
 
 /// etcd 14.1, S 19.8
+/// etcd 14.1, 14.11
 #[test]
 fn a_key_has_1_to_65535_bytes() {
     assert_eq!(limits::KEY_BYTES_MAX, 65_535);
@@ -24,22 +42,22 @@ fn a_key_has_1_to_65535_bytes() {
         assert_eq!(put(&store, longest, "long"), 3);
         assert_eq!(get(&store, b"k", 0).as_deref(), Some("short"));
         assert_eq!(get(&store, longest, 0).as_deref(), Some("long"));
-        for key in [too_long, b""] {
-            let code = if key.is_empty() { ErrorCode::EmptyKey } else { ErrorCode::Limit };
-            assert_eq!(refused(store.put(&PutRequest { key, ..Default::default() })), code);
-            assert_eq!(refused(store.get(key, 0)), code);
-            assert_eq!(refused(store.delete_range(&DeleteRangeRequest { key, ..Default::default() })), code);
-            let txn = TxnRequest { success: vec![op_put(b"x"), op_put(key)], ..Default::default() };
-            assert_eq!(refused(store.txn(&txn)), code);
-            let target = CompareTarget::Version(0);
-            let compare = vec![Compare { key, range_end: b"", target, result: CompareResult::Equal }];
-            assert_eq!(refused(store.txn(&TxnRequest { compare, ..Default::default() })), code);
-        }
+        let (words, key) = ("the key has 65536 bytes", too_long);
+        limited(&store, words, || store.put(&PutRequest { key, ..Default::default() }));
+        limited(&store, words, || store.get(key, 0));
+        limited(&store, words, || store.delete_range(&DeleteRangeRequest { key, ..Default::default() }));
+        let txn = TxnRequest { success: vec![op_put(b"x"), op_put(key)], ..Default::default() };
+        limited(&store, words, || store.txn(&txn));
+        let target = CompareTarget::Version(0);
+        let compare = vec![Compare { key, range_end: b"", target, result: CompareResult::Equal }];
+        limited(&store, words, || store.txn(&TxnRequest { compare, ..Default::default() }));
+        assert_eq!(refused(store.get(b"", 0)), ErrorCode::EmptyKey);
         assert_eq!((store.revision(), get(&store, "x", 0)), (3, None));
         assert_eq!(delete(&store, longest), 4);
     }
 }
 
+/// etcd 2.2, 14.11
 #[test]
 fn a_range_end_has_up_to_65535_bytes() {
     let store = memory();
@@ -47,20 +65,21 @@ fn a_range_end_has_up_to_65535_bytes() {
     let end = vec![b'z'; limits::KEY_BYTES_MAX + 1];
     let range = |range_end| RangeRequest { key: b"a", range_end, ..Default::default() };
     assert_eq!(store.range(&range(&end[1..])).unwrap().len(), 1);
-    assert_eq!(refused(store.range(&range(&end))), ErrorCode::Limit);
+    limited(&store, "the range_end has 65536 bytes", || store.range(&range(&end)));
     let delete = |range_end| DeleteRangeRequest { key: b"a", range_end, prev_kv: false };
-    assert_eq!(refused(store.delete_range(&delete(&end))), ErrorCode::Limit);
+    limited(&store, "the range_end has 65536 bytes", || store.delete_range(&delete(&end)));
     assert_eq!(store.delete_range(&delete(&end[1..])).unwrap().deleted(), 1);
 }
 
+/// etcd 2.2, 3.10
 #[test]
 fn a_watch_takes_the_longest_key_and_range_end() {
     watched(|| {
         let store = memory();
         let stream = stream(&store);
         let long = vec![b'k'; limits::KEY_BYTES_MAX + 1];
-        assert_eq!(refused(stream.create(&watch((&long, b""), 0))), ErrorCode::Limit);
-        assert_eq!(refused(stream.create(&watch((b"a", &long), 0))), ErrorCode::Limit);
+        limited(&store, "the key has 65536 bytes", || stream.create(&watch((&long, b""), 0)));
+        limited(&store, "the range_end has 65536 bytes", || stream.create(&watch((b"a", &long), 0)));
         stream.create(&watch((&long[1..], b""), 0)).unwrap();
         stream.create(&watch((b"a", &long[1..]), 0)).unwrap();
         put(&store, &long[1..], "x");
@@ -72,6 +91,7 @@ fn a_watch_takes_the_longest_key_and_range_end() {
 }
 
 /// S 19.8
+/// etcd 5.1, 14.11
 #[test]
 fn a_value_has_up_to_64_mib() {
     assert_eq!(limits::VALUE_BYTES_MAX, 64 << 20);
@@ -80,7 +100,7 @@ fn a_value_has_up_to_64_mib() {
         for store in [memory(), Store::open(folder.path(), &tiny()).unwrap()] {
             let mut value = vec![7u8; limits::VALUE_BYTES_MAX + 1];
             let too_long = PutRequest { key: b"a", value: &value, ..Default::default() };
-            assert_eq!(refused(store.put(&too_long)), ErrorCode::Limit);
+            limited(&store, "the value has 67108865 bytes", || store.put(&too_long));
             assert_eq!(store.revision(), 1);
             value.pop();
             value[limits::VALUE_BYTES_MAX - 1] = 9;
@@ -96,9 +116,9 @@ fn a_value_has_up_to_64_mib() {
     });
 }
 
+/// etcd 14.12
 #[test]
 fn a_list_of_a_transaction_has_up_to_128_entries() {
-    // etcd 14.12
     assert_eq!(limits::TXN_OPS_MAX_DEFAULT, 128);
     let store = memory();
     let keys: Vec<String> = (0..129).map(|i| i.to_string()).collect();
@@ -116,14 +136,14 @@ fn a_list_of_a_transaction_has_up_to_128_entries() {
         TxnRequest { success: ops(129), ..Default::default() },
         TxnRequest { failure: ops(129), ..Default::default() },
     ] {
-        assert_eq!(refused(store.txn(&request)), ErrorCode::Limit);
+        limited(&store, "129 entries in one list", || store.txn(&request));
     }
     assert_eq!(store.revision(), 2);
 }
 
+/// etcd 14.12
 #[test]
 fn the_lists_of_nested_transactions_share_the_bound() {
-    // etcd 14.12
     let store = memory();
     let keys: Vec<String> = (0..128).map(|i| i.to_string()).collect();
     let nested = |count: usize| {
@@ -132,15 +152,16 @@ fn the_lists_of_nested_transactions_share_the_bound() {
         TxnRequest { success: vec![inner], ..Default::default() }
     };
     assert!(store.txn(&nested(127)).is_ok());
-    assert_eq!(refused(store.txn(&nested(128))), ErrorCode::Limit);
+    limited(&store, "127 of 128 are left", || store.txn(&nested(128)));
 }
 
+/// etcd 14.12
 #[test]
 fn the_bound_on_operations_can_be_moved_and_is_bounded_itself() {
     let store = memory_with(|options| options.txn_ops_max = 2);
     let txn = |ops| TxnRequest { success: ops, ..Default::default() };
     assert!(store.txn(&txn(vec![op_put(b"a"), op_put(b"b")])).is_ok());
-    assert_eq!(refused(store.txn(&txn(vec![op_put(b"a"), op_put(b"b"), op_put(b"c")]))), ErrorCode::Limit);
+    limited(&store, "2 of 2 are left", || store.txn(&txn(vec![op_put(b"a"), op_put(b"b"), op_put(b"c")])));
     let most = StoreOptions { txn_ops_max: limits::TXN_OPS_MAX, ..Default::default() };
     let store = Store::open_in_memory(&most).unwrap();
     let keys: Vec<String> = (0..limits::TXN_OPS_MAX).map(|i| i.to_string()).collect();
@@ -150,6 +171,7 @@ fn the_bound_on_operations_can_be_moved_and_is_bounded_itself() {
     assert_eq!(store.range(&all).unwrap().count(), keys.len() as i64);
 }
 
+/// etcd 14.12
 #[test]
 fn transactions_nest_32_deep() {
     assert_eq!(limits::TXN_DEPTH_MAX, 32);
@@ -160,11 +182,12 @@ fn transactions_nest_32_deep() {
     }
     assert_eq!(store.txn(&txn).unwrap().revision(), 2);
     let deeper = TxnRequest { success: vec![Op::Txn(txn)], ..Default::default() };
-    assert_eq!(refused(store.txn(&deeper)), ErrorCode::Limit);
+    limited(&store, "deeper than 32", || store.txn(&deeper));
     assert_eq!(store.revision(), 2);
 }
 
 /// S 19.8
+/// etcd 14.11: 16 values of 64 MiB, and 16 keys
 #[test]
 fn a_transaction_has_up_to_1_gib() {
     let store = memory();
@@ -173,12 +196,13 @@ fn a_transaction_has_up_to_1_gib() {
     let put = |key| Op::Put(PutRequest { key, value: &value, ..Default::default() });
     let success = keys.iter().map(|key| put(key.as_bytes())).collect();
     let request = TxnRequest { success, ..Default::default() };
-    assert_eq!(refused(store.txn(&request)), ErrorCode::Limit, "16 values of 64 MiB, and 16 keys");
+    limited(&store, "1073741824", || store.txn(&request));
     assert_eq!(store.revision(), 1);
     assert_eq!(common::put(&store, "a", "1"), 2, "the store goes on");
 }
 
 /// S 19.8
+/// etcd 14.11, in the opening of a store
 #[test]
 fn options_out_of_their_bounds_are_refused_by_name() {
     type Change = fn(&mut StoreOptions);
@@ -209,6 +233,7 @@ fn options_out_of_their_bounds_are_refused_by_name() {
     }
 }
 
+/// etcd 12.5
 #[test]
 fn up_to_1024_requests_for_progress_wait() {
     watched(|| {
@@ -217,7 +242,7 @@ fn up_to_1024_requests_for_progress_wait() {
         for _ in 0..limits::PROGRESS_REQUESTS_MAX {
             stream.request_progress().unwrap();
         }
-        assert_eq!(refused(stream.request_progress()), ErrorCode::Limit);
+        limited(&store, "1024 requests for progress", || stream.request_progress());
         for _ in 0..limits::PROGRESS_REQUESTS_MAX {
             assert!(take(&stream).is_progress());
         }
@@ -226,6 +251,7 @@ fn up_to_1024_requests_for_progress_wait() {
     });
 }
 
+/// etcd 3.2, 3.9
 #[test]
 fn the_highest_numbers_are_legal_for_a_watch() {
     watched(|| {

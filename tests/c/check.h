@@ -83,17 +83,25 @@ static inline int check_bytes(const char *expected, watch_bytes found, const cha
   } while (0)
 #define REQUIRE_OK(call) REQUIRE((call) == WATCH_OK)
 
-#define RUN(test)              \
-  do {                         \
-    check_name = #test;        \
-    check_wrong = 0;           \
-    test();                    \
-    if (check_wrong == 0) {    \
-      check_passed++;          \
-    } else {                   \
-      check_failed++;          \
-      printf("FAILED %s\n", #test); \
-    }                          \
+static inline void check_begin(const char *name) {
+  check_name = name;
+  check_wrong = 0;
+}
+
+static inline void check_end(void) {
+  if (check_wrong == 0) {
+    check_passed++;
+  } else {
+    check_failed++;
+    printf("FAILED %s\n", check_name);
+  }
+}
+
+#define RUN(test)       \
+  do {                  \
+    check_begin(#test); \
+    test();             \
+    check_end();        \
   } while (0)
 
 static inline int check_done(void) {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Compiles the C tests, runs them against libwatch.so and prints one closing line.
+# Compiles the C tests, runs them against libwatch.so, replays the recorded traces, and prints one closing line.
 #
 #   LIBWATCH_LIB_DIR=target/debug tests/c/run.sh [plain|asan|valgrind]
 #
@@ -7,7 +7,7 @@
 # asan      the tests with AddressSanitizer and UndefinedBehaviorSanitizer
 # valgrind  the tests under memcheck: no error, nothing definitely lost
 #
-# CC and CXX choose the compilers. WATCH_TEST_SECONDS is each program's watchdog.
+# CC, CXX and PYTHON choose the tools. WATCH_TEST_SECONDS is each program's watchdog.
 set -u
 
 mode=${1:-plain}
@@ -117,16 +117,23 @@ run() {
   fi
 }
 
+# Compiles one source; a program that cannot be built has failed as a whole.
+build() {
+  if ! "$CC" $flags -I "$include" -I "$here" "$here/$1.c" -o "$work/$1" -L "$work" -lwatch; then
+    fail "$1 does not compile"
+    return 1
+  fi
+  if [ "$mode" = asan ] && ! nm "$work/$1" | grep -q __asan_init; then
+    fail "$1: no __asan_init in the program, so nothing is checked"
+    return 1
+  fi
+}
+
 for source in "$here"/test_*.c "$here"/oldclient.c; do
   name=$(basename "$source" .c)
-  if ! "$CC" $flags -I "$include" -I "$here" "$source" -o "$work/$name" -L "$work" -lwatch; then
-    fail "$name does not compile"
-    continue
-  fi
-  if [ "$mode" = asan ] && ! nm "$work/$name" | grep -q __asan_init; then
-    fail "$name: no __asan_init in the program, so nothing is checked"
-    continue
-  fi
-  run "$name"
+  build "$name" && run "$name"
 done
+
+. "$here/../trace/replay.sh"
+build replay && replay_prepare "$here/../conformance" && replay_traces replay "$work/replay" memory files
 finish

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds and runs the C++ tests, the examples and the installed package against libwatch.so; the last line is
-# "N passed, N failed".   sh tests/cpp/run.sh [asan]
-# LIBWATCH_LIB_DIR: where libwatch.so is (target/release). CXX, CC, CMAKE, PKG_CONFIG: the tools.
+# Builds and runs the C++ tests, the recorded traces, the examples and the installed package against libwatch.so;
+# the last line is "N passed, N failed".   sh tests/cpp/run.sh [asan]
+# LIBWATCH_LIB_DIR: where libwatch.so is (target/release). CXX, CC, CMAKE, PKG_CONFIG, PYTHON: the tools.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -29,6 +29,7 @@ fi
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
+under=
 passed=0
 failed=0
 
@@ -52,16 +53,21 @@ step() {
   shift
   if "$@" >"$work/log" 2>&1; then pass; else fail "$name"; fi
 }
-# program NAME FILE...: a test program with flags $flags; its own closing line counts.
-program() {
+# build NAME FILE...: a program with flags $flags.
+build() {
   name=$1
   shift
   # shellcheck disable=SC2086
   if ! $CXX $flags $warnings $sanitize -I"$include" "$@" -o "$work/bin/$name" -L"$work/lib" -lwatch -pthread \
       >"$work/log" 2>&1; then
     fail "building $name ($flags)"
-    return
+    return 1
   fi
+}
+# program NAME FILE...: a test program; its own closing line counts.
+program() {
+  build "$@" || return
+  name=$1
   "$work/bin/$name" >"$work/log" 2>&1
   status=$?
   line=$(tail -n 1 "$work/log")
@@ -116,6 +122,15 @@ tests() {
   done
   flags="-std=c++2b" # std::expected
   program test_result "$here/test_result.cpp"
+}
+
+replays() {
+  . "$here/../trace/replay.sh"
+  replay_prepare "$here/../conformance" || return
+  for flags in "-O1 -std=c++17" "-std=c++20 -fno-exceptions -fno-rtti"; do
+    build replay "$here/replay.cpp" && replay_traces "replay ($flags)" "$work/bin/replay" memory files
+    [ -z "$sanitize" ] || break
+  done
 }
 
 run_examples() {
@@ -179,6 +194,7 @@ package() {
 
 headers
 tests
+replays
 run_examples
 [ -n "$sanitize" ] || package
 echo "$passed passed, $failed failed"
