@@ -701,6 +701,51 @@ typedef struct watch_store_stats {
  * Thr: any. Blk: no. Err: INVALID_ARGUMENT UNSUPPORTED CLOSED */
 watch_status watch_store_stats_read(watch_store *store, watch_store_stats *stats);
 
+/* ---- whole stores ------------------------------------------------------------------------------- */
+
+/** request (filled in by the library): what a copy holds */
+typedef struct watch_backup_report {
+  size_t size;
+  int64_t revision; /**< the copy has everything up to this revision */
+  /** where the copy is at once it was opened for writing; its next write has the revision after it */
+  int64_t fork_revision;
+  uint64_t bytes; /**< of log and base */
+} watch_backup_report;
+
+/** Copies the store as it is now, in memory or in files, to a store of its own in the new directory path,
+ * while reads, writes and watches go on. The copy is checked as by watch_verify before it gets its name; on
+ * an error nothing is at path. The copy is a fork: it has an identity of its own, and so that no revision
+ * ever names two things its first writer goes on at report->fork_revision, far above the original. To move
+ * a store rather than fork it, close it and copy or rename the directory. report may be NULL.
+ * Thr: any. Blk: writes and syncs the copy, then reads it twice. Err: IO (also if path exists) NO_SPACE
+ * CORRUPT FILESYSTEM CLOSED NO_MEMORY INVALID_ARGUMENT UNSUPPORTED */
+watch_status watch_store_backup(watch_store *store, const char *path, watch_backup_report *report);
+
+/** request (filled in by the library): what a sound store holds */
+typedef struct watch_verify_report {
+  size_t size;
+  int64_t revision;
+  int64_t compact_revision; /**< -1 before the first compaction */
+  uint64_t key_count; /**< keys that exist now */
+  uint64_t base_key_count; /**< keys in the base: what compaction kept of the past */
+  uint64_t transaction_count; /**< in the log, here and below */
+  uint64_t change_count;
+  uint64_t bytes; /**< of log and base */
+  uint64_t torn_bytes; /**< behind the last record: a crash left them, and the next writer clears them */
+  uint32_t segment_count; /**< files */
+  uint32_t base_part_count;
+  uint32_t manifest_copies; /**< intact copies of the manifest, of four */
+  /** 1 if the last writer closed the store, 0 if it crashed, which a sound store survives */
+  uint32_t closed;
+} watch_verify_report;
+
+/** Checks the closed store in the directory path: every checksum, every number that follows from others,
+ * and that an index built anew agrees. Nothing is changed. Damage is CORRUPT, or FORMAT where another
+ * version wrote the files; the message names file and offset. report may be NULL; it is filled in on OK.
+ * Thr: any. Blk: reads the whole store twice; a second opener gets LOCKED meanwhile.
+ * Err: CORRUPT FORMAT LOCKED IO FILESYSTEM NO_MEMORY INVALID_ARGUMENT UNSUPPORTED */
+watch_status watch_verify(const char *path, watch_verify_report *report);
+
 /* ---- log ---------------------------------------------------------------------------------------- */
 
 /** How much a log line matters. */

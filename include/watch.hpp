@@ -253,6 +253,16 @@ class Store {
     return stats;
   }
 
+  // Copies the store as it is now to a store of its own in the new directory `path`, while everything goes on.
+  // The copy is a fork: its first writer goes on at fork_revision, far above this store. Blk: writes and checks
+  // the copy. Err: IO NO_SPACE CORRUPT CLOSED; then nothing is at `path`
+  Result<watch_backup_report> backup(const std::string &path) {
+    auto report = detail::init<watch_backup_report>();
+    const watch_status status = watch_store_backup(handle(), path.c_str(), &report);
+    if (status < 0) return Error::last(status);
+    return report;
+  }
+
   // Poll mode: responses are taken with Stream::next. Err: LIMIT CLOSED
   Result<Stream> stream(const StreamOptions &options = {}) { return open_stream(options, nullptr); }
   // Callback mode: `function` gets each response, one at a time, on a thread of the library without its
@@ -298,6 +308,15 @@ class Store {
   };
   std::unique_ptr<watch_store, Close> handle_;
 };
+
+// Checks the closed store in the directory `path` and changes nothing. Blk: reads all of it twice.
+// Err: CORRUPT with file and offset in the message, FORMAT, LOCKED, IO
+inline Result<watch_verify_report> verify(const std::string &path) {
+  auto report = detail::init<watch_verify_report>();
+  const watch_status status = watch_verify(path.c_str(), &report);
+  if (status < 0) return Error::last(status);
+  return report;
+}
 
 // Sends the library's log lines up to `level_max` (WATCH_LOG_*) to `function`, from any thread, also from
 // several at once. Replaces the one before, process-wide; an empty one is silence. A throw is swallowed.

@@ -21,6 +21,9 @@ mod os;
 mod store;
 mod watch;
 
+// What is built on all of them.
+pub mod tools;
+
 pub use error::{Error, ErrorCode, Result};
 pub use key_range::{KeyRange, OwnedKeyRange, prefix_end};
 pub use mvcc::{DeleteRangeResult, OpResult, PutResult, RangeResult, TxnResult};

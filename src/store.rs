@@ -98,6 +98,11 @@ impl Store {
         self.inner.close()
     }
 
+    /// For what is built on stores.
+    pub(crate) fn mvcc(&self) -> &Mvcc {
+        &self.inner.mvcc
+    }
+
     /// Whether the store was closed.
     pub fn is_closed(&self) -> bool {
         self.inner.mvcc.is_closed()

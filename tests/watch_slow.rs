@@ -156,7 +156,7 @@ fn a_watch_a_little_behind_does_not_wait_for_one_that_is_far_behind() {
 
 #[test]
 fn a_stopped_consumer_does_not_hold_up_writers_or_other_streams() {
-    // etcd 8.3, 18.5
+    // etcd 8.3
     watched(|| {
         let store = memory();
         let stopped = stream(&store);

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 from libwatch import compare, op
 from libwatch._libwatch import (
+    BackupReport,
     Compare,
     DeleteResult,
     Event,
@@ -27,12 +28,14 @@ from libwatch._libwatch import (
     RangeResult,
     Store,
     TxnResult,
+    VerifyReport,
     WatchResponse,
     WatchStream,
     __version__,
     abi_version,
     open,
     prefix_end,
+    verify,
 )
 from libwatch._types import BytesLike, Durability, EventType, Filter, SortTarget
 from libwatch.errors import (
@@ -59,6 +62,7 @@ from libwatch.watch import Watch
 Sequence.register(RangeResult)
 
 __all__ = [
+    "BackupReport",
     "BusyError",
     "BytesLike",
     "ClosedError",
@@ -88,6 +92,7 @@ __all__ = [
     "StorageError",
     "Store",
     "TxnResult",
+    "VerifyReport",
     "Watch",
     "WatchError",
     "WatchNotFoundError",
@@ -99,4 +104,5 @@ __all__ = [
     "op",
     "open",
     "prefix_end",
+    "verify",
 ]

@@ -185,6 +185,68 @@ class TxnResult:
     def __bool__(self) -> bool: ...
 
 @final
+class BackupReport:
+    """What a copy of a store holds."""
+
+    @property
+    def revision(self) -> int:
+        """The copy has everything up to this revision."""
+    @property
+    def fork_revision(self) -> int:
+        """Where the copy is once it was opened for writing; its next write has the revision after it."""
+    @property
+    def bytes(self) -> int:
+        """Bytes of log and base."""
+
+@final
+class VerifyReport:
+    """What a sound store holds."""
+
+    @property
+    def revision(self) -> int: ...
+    @property
+    def compact_revision(self) -> int:
+        """-1 before the first compaction."""
+    @property
+    def closed(self) -> bool:
+        """The last writer closed the store; False after a crash, which a sound store survives."""
+    @property
+    def key_count(self) -> int:
+        """Keys that exist now."""
+    @property
+    def base_key_count(self) -> int:
+        """Keys in the base: what compaction kept of the past."""
+    @property
+    def transaction_count(self) -> int:
+        """Transactions in the log."""
+    @property
+    def change_count(self) -> int:
+        """Their changes."""
+    @property
+    def bytes(self) -> int:
+        """Bytes of log and base."""
+    @property
+    def torn_bytes(self) -> int:
+        """Bytes behind the last record: a crash left them, and the next writer clears them."""
+    @property
+    def segment_count(self) -> int: ...
+    @property
+    def base_part_count(self) -> int: ...
+    @property
+    def manifest_copies(self) -> int:
+        """Intact copies of the manifest, of four."""
+
+def verify(path: str | PathLike[str]) -> VerifyReport:
+    """Checks the closed store in the folder `path`: every checksum, every number that follows from others,
+    and that an index built anew agrees. Changes nothing.
+
+    Raises:
+        CorruptError: it is damaged; the message names file and offset.
+        LockedError: it is open.
+        StorageError: it is not there, cannot be read, or has another format version (code -45).
+    """
+
+@final
 class Compare:
     """One condition of a transaction. Made by `libwatch.compare`; immutable; has no truth value."""
 
@@ -302,6 +364,17 @@ class Store:
         CompactedError from then on. With `physical` it also waits for the space to be given back.
 
         Raises CompactedError if that was done, FutureRevisionError if it was not written yet.
+        """
+    def backup(self, path: str | PathLike[str]) -> BackupReport:
+        """Copies the store as it is now to a store of its own in the new folder `path`, while reads, writes
+        and watches go on. The copy is checked before it gets its name; after an exception nothing is at
+        `path`.
+
+        The copy is a fork: so that no revision ever names two things, its first writer goes on at
+        `fork_revision`, far above this store. To move a store rather than fork it, close it and copy the
+        folder.
+
+        Raises StorageError (with `errno` EEXIST if there is something at `path`), CorruptError, ClosedError.
         """
     def sync(self, revision: int = 0, *, timeout: float | None = None) -> int:
         """Waits until everything up to `revision` (0: now) is on disk, and returns the durable revision.

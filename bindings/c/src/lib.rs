@@ -3,7 +3,7 @@
 //! crate.
 //!
 //! Layers, each uses only what stands before it: types, guard, handle, ptr, sized, foreign; then status,
-//! version, log, request, result, response; then store, ops, stream.
+//! version, log, request, result, response; then store, ops, stream, tools.
 #![allow(non_camel_case_types, reason = "the names are those of the C header")]
 
 mod foreign;
@@ -19,5 +19,6 @@ mod sized;
 mod status;
 mod store;
 mod stream;
+mod tools;
 mod types;
 mod version;

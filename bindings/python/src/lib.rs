@@ -12,6 +12,7 @@ mod response;
 mod result;
 mod store;
 mod stream;
+mod tools;
 mod view;
 
 /// The compiled half of package libwatch. Import from `libwatch`.
@@ -35,6 +36,8 @@ mod _libwatch {
     use crate::store::{Store, open};
     #[pymodule_export]
     use crate::stream::{Consumer, WatchStream, close_streams};
+    #[pymodule_export]
+    use crate::tools::{BackupReport, VerifyReport, verify};
 
     #[pymodule_export]
     #[expect(non_upper_case_globals, reason = "Python's name")]

@@ -16,6 +16,7 @@ use crate::kv::KeyValue;
 use crate::ops::{self, Compare, Op, Range};
 use crate::result::{DeleteResult, PutResult, RangeResult, TxnResult};
 use crate::stream::{WatchArguments, WatchStream, join};
+use crate::tools::BackupReport;
 use crate::view::{Held, Pair};
 
 /// Longest wait of `sync` without a look at the signals.
@@ -221,6 +222,11 @@ impl Store {
     #[pyo3(signature = (revision, *, physical=false))]
     fn compact(&self, py: Python<'_>, revision: i64, physical: bool) -> Result<(), Failure> {
         detached(py, || self.handle.compact(revision, physical))
+    }
+
+    #[pyo3(signature = (path))]
+    fn backup(&self, py: Python<'_>, path: PathBuf) -> Result<BackupReport, Failure> {
+        Ok(detached(py, || self.handle.backup(&path, &mut |_| {}))?.into())
     }
 
     #[pyo3(signature = (revision=0, *, timeout=None))]
