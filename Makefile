@@ -158,6 +158,15 @@ soak: ## The same for LIBWATCH_SOAK_SECONDS (600), optimised; prints its seed, L
 	  LIBWATCH_SOAK_SECONDS=$${LIBWATCH_SOAK_SECONDS:-600} \
 	  $(CARGO) test --release -p libwatch-model --test soak -- --nocapture
 
+.PHONY: crash-sim
+crash-sim: ## A power cut at every write, errors at every call, bits turned: the full counts of docs/reliability.md
+	$(say) "crash-sim: the log on a simulated disk"
+	@CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_TARGET_DIR=$(target)/soak \
+	  LIBWATCH_SIM_THREADS=2 LIBWATCH_SIM_STATES=$${LIBWATCH_SIM_STATES:-1000000} \
+	  LIBWATCH_SIM_RECOVERIES=$${LIBWATCH_SIM_RECOVERIES:-50000} LIBWATCH_SIM_ERRORS=$${LIBWATCH_SIM_ERRORS:-20000} \
+	  LIBWATCH_SIM_FLIPS=$${LIBWATCH_SIM_FLIPS:-all} \
+	  $(CARGO) test --release --lib log::tests::sim -- --test-threads=1 --nocapture
+
 .PHONY: test-loom
 test-loom: ## The concurrent core under a model checker
 	$(say) "test-loom: every schedule of the concurrent core, by a model checker"

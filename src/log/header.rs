@@ -108,9 +108,9 @@ impl PageError {
         match self {
             Self::Format(major) => Error::new(
                 ErrorCode::Format,
-                format!("{place} has format {major}; this library reads format {FORMAT_MAJOR}"),
+                format!("{place}, offset 8: it has format {major}; this library reads format {FORMAT_MAJOR}"),
             ),
-            Self::Corrupt(why) => Error::new(ErrorCode::Corrupt, format!("{place}: {why}")),
+            Self::Corrupt(why) => corrupt(place, 0, why),
         }
     }
 }
@@ -159,6 +159,8 @@ pub(super) fn file_name(seq: u32) -> String {
 pub(super) enum Name {
     Segment(u32),
     Base(u32),
+    /// Set aside by a recovery.
+    Torn(u32),
     Leftover,
     Other,
 }
@@ -168,7 +170,10 @@ pub(super) fn parse_name(name: &str) -> Name {
         let digits = name.strip_prefix(prefix)?.strip_suffix(".lws")?;
         u32::from_str_radix(digits, 16).ok()
     };
-    let ours = name.starts_with("seg-") || name.starts_with("base-") || name.starts_with("MANIFEST");
+    let ours = ["seg-", "base-", "torn-", "MANIFEST"].iter().any(|prefix| name.starts_with(prefix));
+    if let Some(number) = number("torn-").filter(|number| super::torn::torn_name(*number) == name) {
+        return Name::Torn(number);
+    }
     match (number("seg-"), number("base-")) {
         (Some(seq), _) if segment_name(seq) == name && seq & BASE_BIT == 0 && seq > 0 => Name::Segment(seq),
         (_, Some(seq)) if base_name(seq) == name && seq & BASE_BIT != 0 => Name::Base(seq),
@@ -234,6 +239,8 @@ mod tests {
         assert_eq!(parse_name("seg-00000000000000ff.lws"), Name::Segment(255));
         assert_eq!(parse_name(&base_name(BASE_BIT | 1)), Name::Base(BASE_BIT | 1));
         assert_eq!(parse_name("base-80000001.lws.tmp"), Name::Leftover);
+        assert_eq!(parse_name("torn-0000000a.lws"), Name::Torn(10));
+        assert_eq!(parse_name("torn-0000000a.lws.tmp"), Name::Leftover);
         for other in
             ["LOCK", "seg-ff.lws", "seg-0000000000000000.lws", "base-00000001.lws", "x.tmp", "MANIFEST"]
         {

@@ -8,10 +8,12 @@
 mod appender;
 mod base;
 mod change;
+pub mod copy;
 mod cursor;
 mod flush;
 mod header;
 mod install;
+pub mod load;
 mod manifest;
 mod open;
 mod pin;
@@ -22,6 +24,8 @@ mod recover;
 mod segment;
 mod shared;
 mod table;
+mod torn;
+pub mod verify;
 
 pub use appender::Appender;
 pub use base::BaseWriter;

@@ -14,6 +14,7 @@ use super::record::Record;
 use super::recover::{Recovered, open_parts, recover};
 use super::shared::{Log, LogOptions, Mode};
 use super::table::SegmentTable;
+use super::torn::set_aside;
 use crate::error::{Error, ErrorCode, Result};
 use crate::os::file::{Dir, Filesystem, Lock};
 use crate::os::region::{Mapping, Region};
@@ -126,7 +127,7 @@ fn create(dir: &Arc<dyn Dir>, options: &LogOptions, names: &Names) -> Result<Man
             Name::Leftover => dir.remove(name).doing("remove", name)?,
             Name::Segment(1) | Name::Other => {}
             // An interrupted creation leaves nothing of this kind, so this was a store.
-            Name::Segment(_) | Name::Base(_) => {
+            Name::Segment(_) | Name::Base(_) | Name::Torn(_) => {
                 return Err(Error::new(
                     ErrorCode::Corrupt,
                     format!("{MANIFEST} is missing, but there is {name}"),
@@ -191,6 +192,7 @@ fn open_base(dir: &dyn Dir, manifest: &Manifest, visit: &mut dyn OpenVisitor) ->
     let mut table = SegmentTable {
         segments: Vec::new(),
         base: Vec::new(),
+        base_first: manifest.base_first,
         first_revision: manifest.first_revision,
         base_revision: manifest.base_revision,
     };
@@ -220,38 +222,44 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// Clears what a crash left. The floor is durable before any evidence that it is needed is cleared.
-    fn repair(&mut self, found: &Recovered, leftovers: &[(String, Name)]) -> Result<()> {
-        if found.floor > self.manifest.now().floor {
+    /// Clears what a crash left. The floor is durable before any evidence that it is needed is cleared, and so is
+    /// the manifest as a whole: after a failed sync it may have been read from a cache that the disk does not have.
+    fn repair(&mut self, found: &Recovered, names: &[(String, Name)]) -> Result<()> {
+        if !found.clean && !names.is_empty() || found.floor > self.manifest.now().floor {
             let next = Manifest { floor: found.floor, ..self.manifest.now().clone() };
             self.manifest.update(next)?;
         }
-        let last = &found.parts[found.last_part];
-        let name = segment_name(last.seq);
-        if found.dirty_end > found.end {
-            let zeros = vec![0; (1 << 20).min((found.dirty_end - found.end) as usize)];
-            for at in (found.end..found.dirty_end).step_by(zeros.len()) {
-                let len = (found.dirty_end - at).min(zeros.len() as u64) as usize;
-                last.file.write_at(&zeros[..len], at).doing("clear the torn end of", &name)?;
-            }
-            last.file.sync_data().doing("sync", &name)?;
-        }
-        // From the last one down, so that a crash in between leaves no gap.
-        for part in found.parts[found.last_part + 1..].iter().rev() {
-            let name = segment_name(part.seq);
-            self.dir.remove(&name).doing("remove", &name)?;
-        }
         let manifest = self.manifest.now();
-        for (name, kind) in leftovers {
+        for (name, kind) in names {
             let dead = match kind {
                 Name::Leftover => true,
                 Name::Segment(seq) => *seq < manifest.first_seq,
                 Name::Base(seq) => !manifest.base_parts().contains(seq),
-                Name::Other => false,
+                Name::Torn(_) | Name::Other => false,
             };
             if dead {
                 self.dir.remove(name).doing("remove", name)?;
             }
+        }
+        let last = &found.parts[found.last_part];
+        let name = segment_name(last.seq);
+        let mut dirty_end = found.dirty_end;
+        if !found.clean && !names.is_empty() {
+            dirty_end = set_aside(&*self.dir, self.manifest.now(), found, names)?;
+        }
+        if dirty_end > found.end {
+            let zeros = vec![0; (1 << 20).min((dirty_end - found.end) as usize)];
+            for at in (found.end..dirty_end).step_by(zeros.len()) {
+                let len = (dirty_end - at).min(zeros.len() as u64) as usize;
+                last.file.write_at(&zeros[..len], at).doing("clear the torn end of", &name)?;
+            }
+            last.file.sync_data().doing("sync", &name)?;
+        }
+        // From the last one down and one by one, so that a crash in between leaves no gap.
+        for part in found.parts[found.last_part + 1..].iter().rev() {
+            let name = segment_name(part.seq);
+            self.dir.remove(&name).doing("remove", &name)?;
+            self.dir.sync().doing("sync", &self.dir.describe())?;
         }
         self.dir.sync().doing("sync", &self.dir.describe())
     }
@@ -296,7 +304,9 @@ impl Opening<'_> {
         let mut appender = Appender::new(Arc::clone(&log), active, report.last_revision, session, false);
         if write {
             // What an unsynced session left becomes durable before a syncing one vouches for it.
-            if self.options.durability == crate::options::Durability::Commit || floor > report.last_revision {
+            // A jump that is in the cache only would be lost together with more revisions than fit behind its place.
+            let jumped = floor > report.last_revision || !report.clean && !report.jumps.is_empty();
+            if self.options.durability == crate::options::Durability::Commit || jumped {
                 log.flush_job().run()?;
             }
             if self.manifest_is_damaged {
@@ -330,10 +340,7 @@ impl Opening<'_> {
         mode: Mode,
         last_crc: u32,
     ) -> Result<(Vec<(Arc<Tail>, Position)>, SegmentTable, Option<Active>)> {
-        let mut table = SegmentTable { segments: found.table.segments.clone(), ..SegmentTable::default() };
-        table.base = found.table.base.clone();
-        table.first_revision = found.table.first_revision;
-        table.base_revision = found.table.base_revision;
+        let mut table = SegmentTable::clone(&found.table);
         let durable = found.durable;
         let mut tails = Vec::new();
         let written =

@@ -139,6 +139,13 @@ impl Preparer {
         lock(&self.shared.state).ready = Some(prepared);
     }
 
+    #[cfg(test)]
+    /// What the helper thread does for a request, on the calling thread.
+    pub fn make_ahead(&self, seq: u32) {
+        let built = self.shared.blueprint.build(seq, self.shared.blueprint.segment_bytes);
+        lock(&self.shared.state).ready = built.ok();
+    }
+
     /// Ends the thread and waits for it.
     pub fn stop(&self) {
         lock(&self.shared.state).stop = true;

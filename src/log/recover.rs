@@ -56,6 +56,8 @@ pub(super) struct Recovered {
     pub durable: Position,
     pub clean: bool,
     pub torn_bytes: u64,
+    /// Where those are: index of the part, and from where to where.
+    pub torn: Vec<(usize, u64, u64)>,
     /// Revisions that may have been seen and lost: the next ones begin above this.
     pub floor: i64,
 }
@@ -75,7 +77,7 @@ impl Part {
         let len = file.len().doing("read the length of", &name)?;
         let loaded = load(&*file, &name, seq, len, manifest);
         if let Err(error) = &loaded
-            && !matches!(error.code(), ErrorCode::Corrupt)
+            && !matches!(error.code(), ErrorCode::Corrupt | ErrorCode::Format)
         {
             return Err(error.clone());
         }
@@ -283,7 +285,7 @@ impl Walk<'_> {
         let at_risk = self.manifest.is_relaxed() && rebooted && !clean;
         let here = Position::new(parts[last_part].seq, end);
         let mut durable = self.durable;
-        let mut torn_bytes = 0;
+        let mut torn = Vec::new();
         let mut dirty_end = end;
         let mut later_use = None;
         if !clean {
@@ -292,7 +294,9 @@ impl Walk<'_> {
                 let dirty = last_nonzero(part, from)?;
                 let proof = search(part, from, dirty, last_revision);
                 durable = durable.max(proof.unwrap_or_default());
-                torn_bytes += dirty - from;
+                if dirty > from {
+                    torn.push((index, from, dirty));
+                }
                 if index == last_part {
                     dirty_end = dirty;
                 } else if proof.is_some() {
@@ -322,9 +326,11 @@ impl Walk<'_> {
             last_crc: self.last_crc,
             compact_revision: self.compact_revision,
             jumps: self.jumps,
-            durable: if clean { here } else { durable },
+            // A CLOSE whose sync failed is in the cache of this boot only; what it names was on disk before it.
+            durable: if clean && rebooted { here } else { durable },
             clean,
-            torn_bytes,
+            torn_bytes: torn.iter().map(|(_, from, to)| to - from).sum(),
+            torn,
             floor: floor.max(self.manifest.floor).min(REVISION_MAX),
         })
     }

@@ -15,7 +15,11 @@ pub struct MemDir {
     files: Mutex<HashMap<String, Arc<MemFile>>>,
     locked: Arc<AtomicBool>,
     room: Arc<AtomicU64>,
+    /// Makes the memory of a file.
+    allocate: Allocate,
 }
+
+type Allocate = fn(u64) -> io::Result<Arc<Mapping>>;
 
 impl MemDir {
     /// An empty directory without a bound.
@@ -27,7 +31,19 @@ impl MemDir {
     /// room back, since readers may still hold the file.
     pub fn with_room(room: u64) -> Arc<Self> {
         let room = Arc::new(AtomicU64::new(room));
-        Arc::new(Self { files: Mutex::default(), locked: Arc::default(), room })
+        Arc::new(Self { files: Mutex::default(), locked: Arc::default(), room, allocate: Mapping::anonymous })
+    }
+
+    /// Like files of a disk: what one opener sealed can be written by the next one.
+    #[cfg(test)]
+    pub fn like_a_disk() -> Arc<Self> {
+        let room = Arc::new(AtomicU64::new(u64::MAX));
+        Arc::new(Self {
+            files: Mutex::default(),
+            locked: Arc::default(),
+            room,
+            allocate: Mapping::memory_file,
+        })
     }
 
     /// Sets how many more bytes can be allocated.
@@ -68,7 +84,8 @@ impl Dir for MemDir {
         if files.contains_key(name) {
             return Err(io::Error::from_raw_os_error(libc::EEXIST));
         }
-        let file = Arc::new(MemFile { state: Mutex::default(), room: Arc::clone(&self.room) });
+        let (room, allocate) = (Arc::clone(&self.room), self.allocate);
+        let file = Arc::new(MemFile { state: Mutex::default(), room, allocate });
         files.insert(name.into(), Arc::clone(&file));
         Ok(file)
     }
@@ -117,6 +134,7 @@ impl Dir for MemDir {
 struct MemFile {
     state: Mutex<MemState>,
     room: Arc<AtomicU64>,
+    allocate: Allocate,
 }
 
 #[derive(Default)]
@@ -138,7 +156,7 @@ impl MemFile {
                 return Err(io::Error::from_raw_os_error(libc::ENOSPC));
             }
             let wanted = if state.len == 0 { len } else { len.max(capacity.saturating_mul(2)) };
-            let map = Mapping::anonymous(wanted.next_multiple_of(4096))?;
+            let map = (self.allocate)(wanted.next_multiple_of(4096))?;
             copy(state, &map)?;
             state.map = Some(map);
         }

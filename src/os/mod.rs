@@ -9,4 +9,5 @@ pub mod prefetch;
 pub mod real;
 pub mod region;
 pub mod thread;
+pub mod view;
 pub mod wake;

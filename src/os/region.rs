@@ -19,6 +19,8 @@ const HUGE_PAGE: u64 = 2 << 20;
 pub struct Mapping {
     raw: MmapRaw,
     writable: bool,
+    /// Stays writable for ever, because it is also the file that calls write to.
+    is_file: bool,
 }
 
 impl Mapping {
@@ -30,7 +32,14 @@ impl Mapping {
             // well.
             unsafe { libc::madvise(raw.as_mut_ptr().cast(), raw.len(), libc::MADV_HUGEPAGE) };
         }
-        Ok(Arc::new(Self { raw, writable: true }))
+        Ok(Arc::new(Self { raw, writable: true, is_file: false }))
+    }
+
+    /// Zeroed memory that is a file by itself: sealing one view of it does not keep later writes out.
+    #[cfg(test)]
+    pub fn memory_file(len: u64) -> io::Result<Arc<Self>> {
+        let raw = MmapOptions::new().len(to_usize(len)?).map_anon()?.into();
+        Ok(Arc::new(Self { raw, writable: true, is_file: true }))
     }
 
     /// The first `len` bytes of a file, which must be at least that long.
@@ -38,7 +47,7 @@ impl Mapping {
         let mut options = MmapOptions::new();
         options.len(to_usize(len)?);
         let raw = if writable { options.map_raw(file)? } else { options.map_raw_read_only(file)? };
-        Ok(Arc::new(Self { raw, writable }))
+        Ok(Arc::new(Self { raw, writable, is_file: false }))
     }
 
     /// Bytes, at least one.
@@ -118,7 +127,7 @@ impl Mapping {
     }
 
     fn protect(&self) {
-        if self.writable {
+        if self.writable && !self.is_file {
             // SAFETY: taking the write permission away from a whole mapping that this object owns. If the
             // kernel refuses, the mapping stays writable, which is no worse than before.
             unsafe { libc::mprotect(self.raw.as_mut_ptr().cast(), self.raw.len(), libc::PROT_READ) };

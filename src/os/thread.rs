@@ -10,6 +10,10 @@ pub struct Thread(JoinHandle<()>);
 
 /// Starts a thread.
 pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<Thread> {
+    #[cfg(test)]
+    if refusal::is_on() {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
     let _mask = BlockSignals::new();
     Builder::new().name(name.into()).spawn(body).map(Thread)
 }
@@ -50,5 +54,23 @@ impl Drop for BlockSignals {
         unsafe {
             libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut());
         }
+    }
+}
+
+/// Lets no thread start from the calling one, so that a test is the same each time.
+#[cfg(test)]
+pub mod refusal {
+    use std::cell::Cell;
+
+    thread_local! {
+        static ON: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub fn is_on() -> bool {
+        ON.get()
+    }
+
+    pub fn set(on: bool) {
+        ON.set(on);
     }
 }

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)] // poll(2)
 
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -32,9 +32,8 @@ struct Notes {
     store: Store,
     given: Mutex<Vec<Vec<Given>>>,
     ended: AtomicUsize,
-    /// Progress of the stream has reached the last revision.
-    complete: AtomicBool,
-    last_revision: std::sync::atomic::AtomicI64,
+    /// Answers to requests for progress. Each request has one, in order.
+    answers: AtomicUsize,
 }
 
 impl Notes {
@@ -43,8 +42,7 @@ impl Notes {
         let given = Given::of(response, &self.store);
         if response.watch_id() == WATCH_ID_NONE {
             assert!(response.is_progress());
-            let last = self.last_revision.load(Ordering::SeqCst);
-            self.complete.fetch_or(last > 0 && given.revision >= last, Ordering::SeqCst);
+            self.answers.fetch_add(1, Ordering::SeqCst);
             // It is for all watches that were there when it was made, as far as they began.
             for watch in all.iter_mut().filter(|watch| speaks_to(watch, given.revision)) {
                 watch.push(given.clone());
@@ -125,8 +123,7 @@ pub fn run_stream(round: &Arc<Round>, taker: Taker, count: usize, mut dice: Dice
         store: round.store.clone(),
         given: Mutex::new(vec![Vec::new(); count]),
         ended: AtomicUsize::new(0),
-        complete: AtomicBool::new(false),
-        last_revision: Default::default(),
+        answers: AtomicUsize::new(0),
     });
     let options =
         StreamOptions { batch_revisions: dice.pick(&[0, 1, 9]), batch_bytes: dice.pick(&[0, 0, 700]) };
@@ -210,7 +207,7 @@ fn drive(
     taker: Taker,
     dice: &mut Dice,
 ) -> Vec<Watch> {
-    let (mut watches, mut ids) = (Vec::new(), Vec::new());
+    let (mut watches, mut ids, mut asked) = (Vec::new(), Vec::new(), 1);
     let mut moments: Vec<i64> =
         (0..count).map(|_| dice.below(round.quota as u64) as i64 * i64::from(!dice.one_in(3))).collect();
     moments.sort_unstable();
@@ -221,6 +218,7 @@ fn drive(
         ids.push(id);
         if dice.one_in(3) {
             stream.request_progress().unwrap();
+            asked += 1;
         }
     }
     for (watch, id) in watches.iter_mut().zip(&ids) {
@@ -232,12 +230,12 @@ fn drive(
     }
     round.until(i64::MAX);
     let last = round.last();
-    notes.last_revision.store(last, Ordering::SeqCst);
     for watch in watches.iter_mut().filter(|watch| watch.reaches != 0) {
         watch.reaches = last;
     }
+    // Only its own answer speaks of every watch.
     stream.request_progress().unwrap();
-    while !notes.complete.load(Ordering::SeqCst) && notes.ended.load(Ordering::SeqCst) < count {
+    while notes.answers.load(Ordering::SeqCst) < asked && notes.ended.load(Ordering::SeqCst) < count {
         std::thread::sleep(Duration::from_micros(500));
     }
     if taker != Taker::Callback || dice.one_in(2) {

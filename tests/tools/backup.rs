@@ -49,7 +49,7 @@ fn a_copy_of_every_shape_holds_the_same_whether_the_store_is_open_closed_or_cras
     }
 }
 
-/// etcd 17 Ordered and Unique: no revision has two contents, in the original or in a copy.
+/// etcd 17 Ordered and Unique, S 19.10: no revision has two contents, in the original or in a copy.
 #[test]
 fn the_writer_of_a_copy_goes_on_where_the_original_will_never_come() {
     let (dir, to) = (folder(), folder());
@@ -141,7 +141,7 @@ fn copies_made_while_everything_goes_on_hold_one_revision_each() {
     });
 }
 
-/// etcd 1.6: each copy is what the history says at its revision.
+/// etcd 1.6, S 19.10: each copy is what the history says at its revision.
 #[test]
 fn a_copy_made_while_writing_is_a_prefix_of_the_history() {
     watched(|| {

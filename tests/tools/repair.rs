@@ -31,7 +31,7 @@ fn a_sound_store_loses_nothing() {
     }
 }
 
-/// S 19.9: history has no hole; what is behind the damage is counted.
+/// S 19.9, 19.11: history has no hole; what is behind the damage is counted.
 #[test]
 fn everything_up_to_the_damage_is_kept_and_the_rest_is_counted() {
     let dir = closed(|store| fill(store, 400, 700));

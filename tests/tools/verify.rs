@@ -19,7 +19,7 @@ fn assert_damaged(path: &Path, what: &str) -> VerifyReport {
     report
 }
 
-/// S 19.1: every answered write is in the files.
+/// S 19.1, 19.11: every answered write is in the files.
 #[test]
 fn stores_of_every_shape_are_sound_and_are_left_alone() {
     for (name, shape) in SHAPES {
@@ -82,7 +82,7 @@ fn stores_of_every_durability_are_sound() {
     }
 }
 
-/// S 19.9: damage is told, never passed over.
+/// S 19.9, 19.11: damage is told, never passed over.
 #[test]
 fn no_flipped_bit_is_called_sound() {
     let dir = closed(compacted);

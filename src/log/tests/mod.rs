@@ -7,6 +7,8 @@ mod compaction;
 mod faults;
 mod recovery;
 mod refusal;
+mod sim;
+mod torn;
 
 use super::base::BaseDraft;
 use super::change::tests::put;
