@@ -238,9 +238,8 @@ impl Consumer {
     fn lose(&mut self, stream: &Stream, batch: &Batch, first: i64, legal: i64) {
         {
             let mut shared = stream.shared();
-            match shared.watch(batch.place, batch.birth) {
-                Some(watch) => watch.next_revision = first,
-                None => return shared.lower_canceled(batch.birth, first),
+            if !shared.put_back(batch.place, batch.birth, first) {
+                return shared.lower_canceled(batch.birth, first);
             }
         }
         stream.cancel_for(batch.place, batch.birth, ErrorCode::Compacted, legal);

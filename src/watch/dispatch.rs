@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::consumer::{Consumer, Fill};
 use super::response::Response;
-use super::state::{End, Pause, Phase, Shared};
+use super::state::{End, Pause, Shared};
 use super::stream::Stream;
 use crate::error::ErrorCode;
 use crate::mvcc::lock;
@@ -203,12 +203,11 @@ impl Stream {
         let mut shared = self.shared();
         consumer.ready.retain(|other| other.birth != response.birth || other.is_canceled());
         if let Some(place) = shared.place_of(response.watch_id())
+            && shared.put_back(place, response.birth, from)
             && let Some(watch) = shared.watch(place, response.birth)
         {
-            watch.next_revision = from;
             watch.pause =
                 Some(Pause { until: Instant::now() + PAUSE, last, skip, partly: response.continues });
-            shared.set_phase(place, Phase::Behind { from });
             return;
         }
         // Canceled meanwhile: what was refused was not delivered.
@@ -227,14 +226,7 @@ impl Stream {
         consumer.ready.retain(|other| other.birth != response.birth || other.is_canceled());
         let mut shared = self.shared();
         let place = shared.place_of(response.watch_id());
-        let live = place.filter(|place| match shared.watch(*place, response.birth) {
-            Some(watch) => {
-                watch.next_revision = from;
-                true
-            }
-            None => false,
-        });
-        let Some(place) = live else {
+        let Some(place) = place.filter(|place| shared.put_back(*place, response.birth, from)) else {
             return lower_canceled(&mut consumer, &mut shared, response.birth, from);
         };
         drop(shared);

@@ -228,6 +228,15 @@ impl Shared {
         }
     }
 
+    /// What the watch was given ends below `from` after all. Whoever ends it now, and that may be someone else than
+    /// the caller, finds it behind and says so. `false` if it has ended.
+    pub(super) fn put_back(&mut self, place: u32, birth: u64, from: i64) -> bool {
+        let Some(watch) = self.watch(place, birth) else { return false };
+        watch.next_revision = from;
+        self.set_phase(place, Phase::Behind { from });
+        true
+    }
+
     /// Takes a match from the tailer. A full ring sends the watch behind, from this revision on: what the ring
     /// holds of the same revision is passed over by the consumer, so that a revision is never split.
     pub(super) fn offer(&mut self, place: u32, revision: i64, at: Position, op: ChangeOp) -> bool {
