@@ -210,7 +210,7 @@ fn lives(seed: u64, each: &mut dyn FnMut(&Tape<'_>, &mut Dice) -> Next) -> Outco
 /// there, the rest is a prefix, no revision that was seen comes again, and the store goes on.
 #[test]
 fn every_state_that_a_power_cut_leaves_opens_to_what_was_promised() {
-    campaign("crash states", knob("STATES", 40_000), |seed, count| {
+    campaign("crash states", knob("STATES", 20_000), |seed, count| {
         lives(seed, &mut |tape, dice| {
             let keep = dice.below(tape.ops.len() as u64 * 4);
             let (mut nth, mut kept) = (0, None);
