@@ -73,8 +73,10 @@ pub(super) fn answer(consumer: &mut Consumer, shared: &mut Shared, matched: i64)
         }
         consumer.ready.push_back(Response::control(Kind::Progress, WATCH_ID_NONE, upto, upto + 1));
     }
+    // Most streams notify nobody; they need not ask for the time.
+    let Some(due) = consumer.ticker.due else { return };
     let now = Instant::now();
-    if consumer.ticker.due.is_none_or(|due| due > now) {
+    if due > now {
         return;
     }
     consumer.ticker.due = now.checked_add(consumer.ticker.interval);
